@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Below those that the kernel gives to whoever asks for any port, as in
+/* Below the ports that the kernel chooses for bind(2) with port 0, as in
  * tests/integration/daemons.py. */
 #define FIRST_PORT 10000
 #define PORTS	   20000

@@ -78,7 +78,7 @@ void kernel_leave_cpusets(struct kernel *kernel, int cpu);
 /* The kernel's worker, which follows CPUs that came online, has run. */
 void kernel_catch_up(struct kernel *kernel);
 
-/* A write by somebody else than the programs under test: as the kernel answers it. */
+/* A write by a program that is not under test, as the kernel answers it. */
 int kernel_write(struct kernel *kernel, int cgroup, bool cpus, uint32_t set);
 
 /* The CPUs of a node, offline ones too. */

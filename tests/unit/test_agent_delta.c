@@ -263,7 +263,7 @@ static void the_first_report_is_full(void **state)
 	stow_rpc_message_free(now);
 }
 
-static void nothing_changed_is_nothing_said(void **state)
+static void no_change_is_no_delta(void **state)
 {
 	struct machine m = { .n_numa = 2, .containers[1] = { .there = true, .reserved = true } };
 	PbNodeReport *before = report_of(&m), *now = report_of(&m), delta;
@@ -298,7 +298,7 @@ static void containers_come_and_go(void **state)
 }
 
 /* All reservations are in every message: a change that has none of them ends them all. */
-static void reservations_are_said_with_any_change(void **state)
+static void every_delta_has_all_reservations(void **state)
 {
 	struct machine m = { .n_numa = 2, .containers[1] = { .there = true, .reserved = true } };
 	PbNodeReport *before = report_of(&m), *now, delta;
@@ -315,7 +315,7 @@ static void reservations_are_said_with_any_change(void **state)
 }
 
 /* Drains, too; and one that begins or is forgotten is a change. */
-static void drains_are_said_with_any_change(void **state)
+static void every_delta_has_all_drains(void **state)
 {
 	struct machine m = { .n_numa = 2 };
 	PbNodeReport *before = report_of(&m), *now = report_of(&m), delta;
@@ -340,10 +340,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_report_is_full),
-		cmocka_unit_test(nothing_changed_is_nothing_said),
+		cmocka_unit_test(no_change_is_no_delta),
 		cmocka_unit_test(containers_come_and_go),
-		cmocka_unit_test(reservations_are_said_with_any_change),
-		cmocka_unit_test(drains_are_said_with_any_change),
+		cmocka_unit_test(every_delta_has_all_reservations),
+		cmocka_unit_test(every_delta_has_all_drains),
 		cmocka_unit_test(changes_make_the_full_report_again),
 	};
 

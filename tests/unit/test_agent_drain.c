@@ -174,8 +174,8 @@ int __wrap_stow_drain_recover(const struct stow_grant_context *context,
 	return 1;
 }
 
-/* The main thread may wait for the ledger, as long as others need not wait for it: who has the
- * ledger may be one of them. */
+/* The main thread must not wait for the ledger with the table's lock held: the thread that has the
+ * ledger may wait for that lock. */
 static void look_at_the_lock(struct stow_ledger *ledger)
 {
 	struct agent_drain_table *table;
@@ -642,7 +642,7 @@ static void after_a_restart(void **state)
 	const PbDrainProgress *end;
 
 	end_agent(s);
-	/* One was at work, of another the end was not told; a local one is nobody's business. */
+	/* A running drain, one whose end was not sent, and a local one, which is not reported. */
 	engine.rows[0] = row(ID, STOW_DRAIN_STEP_OFFLINING);
 	engine.rows[1] = row(ID2, STOW_DRAIN_STEP_PARTIAL);
 	engine.rows[1].code = EREMOTEIO;
@@ -810,7 +810,7 @@ static void messages_are_bounded(void **state)
 }
 
 /* What the ledger has of a drain says as much as the caller had asked for. */
-static void a_row_says_what_was_asked_for(void **state)
+static void a_row_has_the_request(void **state)
 {
 	struct stow_drain_row_block blocks[] = { { .id = 48, .gone = true }, { .id = 49 } };
 	struct stow_drain_row row = { .id = ID,
@@ -866,7 +866,7 @@ int main(void)
 		WITH_AGENT(or_leaves_it_to_the_next),
 		cmocka_unit_test(what_is_asked_for_is_checked),
 		cmocka_unit_test(messages_are_bounded),
-		cmocka_unit_test(a_row_says_what_was_asked_for),
+		cmocka_unit_test(a_row_has_the_request),
 	};
 
 	return cmocka_run_group_tests_name("agent_drain", tests, NULL, NULL);

@@ -52,7 +52,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Looks, and tells the scheduler what has changed; whether anything had. */
+/* Look, and send the scheduler what has changed. Return whether anything had. */
 static bool look(struct setup *s)
 {
 	struct stow_err err = { 0 };
@@ -150,7 +150,7 @@ static void a_claim_is_counted(void **state)
 	assert_int_equal(c->n_parts, 0);
 }
 
-static void what_was_given_is_said(void **state)
+static void a_report_has_the_grants(void **state)
 {
 	struct setup *s = *state;
 	const PbNumaNode *node;
@@ -192,7 +192,7 @@ static void a_machine_at_rest_is_no_news(void **state)
 		assert_false(look(s));
 }
 
-static void who_goes_gives_back(void **state)
+static void an_ended_container_frees_its_cpus(void **state)
 {
 	struct setup *s = *state;
 	struct stow_gc_result result;
@@ -214,7 +214,7 @@ static void who_goes_gives_back(void **state)
 }
 
 /* Readers know a container by its id, however often it was started. */
-static void who_is_started_again_is_one_container(void **state)
+static void a_restarted_container_is_reported_once(void **state)
 {
 	struct setup *s = *state;
 	struct stow_gc_result result;
@@ -225,7 +225,7 @@ static void who_is_started_again_is_one_container(void **state)
 	played_container(s->p, 18, "c", 1, 1, GIB, false);
 	assert_true(look(s));
 	assert_int_equal(container(s, "c")->pid, 18);
-	/* The next start has found that the first life is over. */
+	/* The next start has found that the former process has ended. */
 	assert_int_equal(s->current->numa_nodes[0]->memory_promised, 0);
 	assert_int_equal(s->current->numa_nodes[1]->memory_promised, GIB);
 	assert_false(look(s));
@@ -324,10 +324,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(what_was_given_is_said),	   TEST(a_machine_at_rest_is_no_news),
-		TEST(a_claim_is_counted),	   TEST(a_machine_at_rest_is_no_news),
-		TEST(who_goes_gives_back),	   TEST(who_is_started_again_is_one_container),
-		TEST(a_lease_is_listed),	   TEST(memory_is_news_in_steps),
+		TEST(a_report_has_the_grants),
+		TEST(a_machine_at_rest_is_no_news),
+		TEST(a_claim_is_counted),
+		TEST(a_machine_at_rest_is_no_news),
+		TEST(an_ended_container_frees_its_cpus),
+		TEST(a_restarted_container_is_reported_once),
+		TEST(a_lease_is_listed),
+		TEST(memory_is_news_in_steps),
 		TEST(a_drain_is_seen_on_its_node),
 	};
 

@@ -32,7 +32,7 @@ static void nsdelegate_is_seen(void **state)
 	tree_free(t);
 }
 
-static void cpus_memory_and_nodes_concern_us(void **state)
+static void uevents_of_cpus_memory_and_nodes_are_used(void **state)
 {
 	static const char cpu[] = "offline@/devices/system/cpu/cpu3\0ACTION=offline\0"
 				  "SUBSYSTEM=cpu\0SEQNUM=1";
@@ -51,7 +51,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nsdelegate_is_seen),
-		cmocka_unit_test(cpus_memory_and_nodes_concern_us),
+		cmocka_unit_test(uevents_of_cpus_memory_and_nodes_are_used),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -353,7 +353,7 @@ static int comes(void *ctx, const char *path, const char *value)
 	return 0;
 }
 
-/* A run that gives a CPU back is not confused by one that comes online while it is under way. */
+/* A CPU that comes online during a run which frees a CPU does no harm. */
 static void a_cpu_that_comes_during_a_run_keeps_none_away(void **state)
 {
 	struct setup *s = *state;

@@ -261,7 +261,7 @@ static void caps_apply_to_a_namespace_together(void **state)
 			    "/etc/numastow/config.yaml)");
 	assert_int_equal(stow_config_check(c, "b", NULL, &req, &err), -EPERM);
 	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
-	/* Who asks for none is not held back by what others of the namespace have. */
+	/* A request without CPUs is not refused for what others of the namespace have. */
 	used.cpus = 100;
 	req.cpus = 0;
 	assert_int_equal(stow_config_check(c, "a", &used, &req, &err), 0);
@@ -376,7 +376,7 @@ static void members_count_within_the_caps(void **state)
 			 -EPERM);
 }
 
-static void exclusive_cpus_are_for_all_until_somebody_is_named(void **state)
+static void exclusive_cpus_are_for_all_unless_namespaces_are_named(void **state)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *any = parse("mode: enforce\n");
 	_cleanup_(stow_config_free_ptr) struct stow_config *named =
@@ -397,7 +397,7 @@ static int cannot_be_read(void *ctx, const char *path, const char *value)
 	return strcmp(path, STOW_DISABLED_PATH) == 0 ? -EIO : 0;
 }
 
-static void one_judge_says_whether_anything_is_changed(void **state)
+static void whether_anything_may_be_changed(void **state)
 {
 	static const struct stow_root_ops unreadable = { .before = cannot_be_read };
 	struct tree *t = tree_new();
@@ -474,8 +474,8 @@ int main(void)
 		cmocka_unit_test(a_container_without_a_namespace_is_under_the_star),
 		cmocka_unit_test(members_count_within_the_limits),
 		cmocka_unit_test(members_count_within_the_caps),
-		cmocka_unit_test(exclusive_cpus_are_for_all_until_somebody_is_named),
-		cmocka_unit_test(one_judge_says_whether_anything_is_changed),
+		cmocka_unit_test(exclusive_cpus_are_for_all_unless_namespaces_are_named),
+		cmocka_unit_test(whether_anything_may_be_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

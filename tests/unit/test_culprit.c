@@ -139,7 +139,7 @@ static void opened(struct tree *tree, int pid, int fd, const char *what, const c
 	tree_write(tree, path, "pos:\t0\nflags:\t%s\nmnt_id:\t15\n", flags);
 }
 
-static void says_what_a_process_holds(void **state)
+static void a_process_holds_are_listed(void **state)
 {
 	static const struct {
 		const char *status, *open, *says;
@@ -348,8 +348,8 @@ static void looks_at_all_processes_when_the_cgroup_has_none(void **state)
 	char line[512];
 
 	machine_new(&m);
-	/* Charged to one container and mapped by another's process; nobody's, mapped and not; the
-	 * kernel's. */
+	/* Charged to one container and mapped by another's process; charged to none, mapped and
+	 * not; the kernel's. */
 	present(m.tree, 900, 0x800, 0x1001);
 	frame(m.tree, 0x3000, K(LRU) | K(UPTODATE) | K(MMAP), 0);
 	present(m.tree, 77, 0x401, 0x3000);
@@ -378,7 +378,7 @@ static void names_the_only_one_that_pins(void **state)
 	const uint64_t pfns[] = { 0x1001 };
 
 	machine_new(&m);
-	/* Not mapped by anybody: given away, or unmapped since. */
+	/* Mapped by no process: it was freed, or unmapped since. */
 	opened(m.tree, 812, 9, "anon_inode:[io_uring]", "02");
 	assert_int_equal(stow_culprits_prove(m.tree->root, pfns, 1, &found, NULL), 0);
 	assert_int_equal(found.n, 1);
@@ -433,7 +433,7 @@ static void proves_nothing_without_the_kernels_files(void **state)
 
 /* --- suspicion ---------------------------------------------------------------------------------- */
 
-static void suspects_who_pins_and_what_stays(void **state)
+static void processes_that_pin_and_unmovable_pages_are_suspects(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -518,7 +518,7 @@ int main(void)
 		cmocka_unit_test(reads_lines_of_the_log),
 		cmocka_unit_test(takes_frames_of_the_block_once),
 		cmocka_unit_test(only_the_live_machine_has_a_log),
-		cmocka_unit_test(says_what_a_process_holds),
+		cmocka_unit_test(a_process_holds_are_listed),
 		cmocka_unit_test(leads_from_a_frame_to_the_process),
 		cmocka_unit_test(names_what_is_mapped_and_what_pins),
 		cmocka_unit_test(a_tail_is_its_heads),
@@ -526,7 +526,7 @@ int main(void)
 		cmocka_unit_test(names_the_only_one_that_pins),
 		cmocka_unit_test(suspects_the_few_pages_that_are_left),
 		cmocka_unit_test(proves_nothing_without_the_kernels_files),
-		cmocka_unit_test(suspects_who_pins_and_what_stays),
+		cmocka_unit_test(processes_that_pin_and_unmovable_pages_are_suspects),
 		cmocka_unit_test(one_unlisted_container_hides_no_other),
 	};
 

@@ -223,7 +223,8 @@ static int recover(struct setup *s)
 	return stow_drain_recover(&s->p->context, &watch, NULL);
 }
 
-/* In a process of its own, which is to die. Its life is 100's, which nobody has. */
+/* Run the drain in a process that exits in the middle. In the ledger it is process 100, which does
+ * not exist. */
 static void run_and_die(struct setup *s, const struct stow_drain_spec *spec)
 {
 	int status;
@@ -819,8 +820,8 @@ static void what_cannot_be_taken_back_is_tried_again(void **state)
 	all_is_as_before(s);
 }
 
-/* Somebody has had enough after two blocks. */
-static int enough_after_two(void *ctx, const PbDrainProgress *progress)
+/* Cancel after two blocks. */
+static int cancel_after_two(void *ctx, const PbDrainProgress *progress)
 {
 	struct setup *s = ctx;
 
@@ -833,7 +834,7 @@ static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
 {
 	struct stow_drain_spec spec = the_dimm;
 	struct setup *s = *state;
-	struct stow_drain_watch watch = { .progress = enough_after_two, .ctx = s };
+	struct stow_drain_watch watch = { .progress = cancel_after_two, .ctx = s };
 	enum stow_drain_step step = 0;
 
 	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, NULL),
@@ -947,8 +948,8 @@ static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 	}
 }
 
-/* A block that cannot be emptied: the drain is taken back, and whoever took it up hears of it. */
-static void one_that_cannot_go_on_is_told(void **state)
+/* A block cannot be emptied: the drain is undone, and the program that resumed it gets the error. */
+static void a_resumed_drain_that_fails_is_undone(void **state)
 {
 	struct stow_drain_spec spec = the_dimm;
 	struct setup *s = *state;
@@ -964,7 +965,7 @@ static void one_that_cannot_go_on_is_told(void **state)
 }
 
 /* The DIMM's blocks, as a worker that was killed has entered them: `gone` of them begun with. The
- * worker is nobody's. */
+ * worker does not exist. */
 static struct stow_drain_row left_behind(enum stow_drain_step step,
 					 struct stow_drain_row_block *four, size_t gone)
 {
@@ -1006,8 +1007,8 @@ static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
 	assert_in_range(stops, 1, 14);
 }
 
-/* It stays an orphan: whoever could not take it up does not keep others from trying. */
-static void one_that_cannot_be_taken_up_stays_for_others(void **state)
+/* After a failed attempt the drain is still an orphan, so that other programs can recover it. */
+static void a_drain_that_was_not_recovered_stays_an_orphan(void **state)
 {
 	struct stow_drain_row_block blocks[4];
 	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_FENCED, blocks, 0);
@@ -1157,7 +1158,7 @@ static void of_a_part_it_is_not_said_that_it_may_be_removed(void **state)
 			assert_int_equal(stow_memblock_online(s->p->t->root, id, STOW_ZONE_MOVABLE,
 							      NULL),
 					 1);
-		/* Nor is it waited for that somebody removes it. */
+		/* Nor does the drain wait for its removal. */
 		spec.eject = STOW_EJECT_WAIT;
 		assert_int_equal(run(s, &spec, &step, &err), -EINVAL);
 		assert_non_null(strstr(err.msg, "128Mi of dimm0 would stay online"));
@@ -1265,8 +1266,8 @@ int main(void)
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
 		T(blocks_of_a_killed_worker_are_not_waited_for),
-		T(one_that_cannot_be_taken_up_stays_for_others),
-		T(one_that_cannot_go_on_is_told),
+		T(a_drain_that_was_not_recovered_stays_an_orphan),
+		T(a_resumed_drain_that_fails_is_undone),
 		T(an_ejected_one_goes_on_to_its_end),
 		T(pages_are_counted_once),
 		T(a_pool_of_a_killed_drain_waits_for_its_count),

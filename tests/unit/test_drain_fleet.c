@@ -191,7 +191,7 @@ static void a_machine_that_does_not_plan(void **state)
 	UNTIL(over(&c));
 	assert_true(at(&c, PB_DRAIN_STEP_FAILED) && says(&c, "sent no plan within 300 s"));
 	UNTIL(whole_number(&a, &a.drain_cancels) == 1);
-	/* What it says then is nobody's business any more. */
+	/* A plan that comes later is ignored. */
 	whole_send_plan(&a, c.id);
 	whole_send_step(&a, c.id, PB_DRAIN_STEP_DONE, NULL);
 	UNTIL(whole_number(&a, &a.drain_cancels) == 2);
@@ -199,8 +199,9 @@ static void a_machine_that_does_not_plan(void **state)
 	whole_leave(&a);
 }
 
-/* Who is gone before anything was done keeps nobody waiting; who is gone in the middle does. */
-static void a_silent_machine_gives_its_turn_back(void **state)
+/* A machine that is silent before its drain began does not keep others waiting; one that is silent
+ * in the middle does. */
+static void a_silent_machine_frees_its_slot(void **state)
 {
 	struct whole *f = *state;
 	struct whole_agent a, b;
@@ -259,7 +260,7 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 	assert_true(f->s.fleet->machines[0]->fenced && !f->s.fleet->machines[0]->fences);
 	stow_lock_give(&f->s.fleet->lock);
 	assert_int_equal(cancel(f, c.id, NULL), 0);
-	/* Nobody has been heard of since the start: not given up before that may be. */
+	/* No agent has connected since the start: its drain is not given up before it could. */
 	usleep(150000);
 	assert_int_equal(count(f, false), 1);
 	clock_advance(16 * S);
@@ -298,7 +299,7 @@ static void what_ended_is_listed_for_a_day(void **state)
 	assert_int_equal(count(f, true), 1);
 }
 
-static void who_may_follow_is_bounded(void **state)
+static void the_number_of_followers_is_bounded(void **state)
 {
 	struct call calls[SCHEDULER_FOLLOWERS_MAX + 1];
 	struct whole *f = *state;
@@ -327,7 +328,7 @@ static void who_may_follow_is_bounded(void **state)
 	whole_leave(&a);
 }
 
-static void plans_for_nobody_are_dropped(void **state)
+static void plans_without_a_caller_are_dropped(void **state)
 {
 	struct call calls[SCHEDULER_TRIES_MAX + 1];
 	struct whole *f = *state;
@@ -509,11 +510,11 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, whole_set_up, whole_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_machine_that_does_not_plan),
-		TEST(a_silent_machine_gives_its_turn_back),
+		TEST(a_silent_machine_frees_its_slot),
 		TEST(a_machine_with_drains_is_not_forgotten),
 		TEST(what_ended_is_listed_for_a_day),
-		TEST(who_may_follow_is_bounded),
-		TEST(plans_for_nobody_are_dropped),
+		TEST(the_number_of_followers_is_bounded),
+		TEST(plans_without_a_caller_are_dropped),
 		TEST(a_list_fits_into_an_answer),
 		TEST(the_beginning_of_an_id_is_enough),
 		cmocka_unit_test(progress_is_made_fit),

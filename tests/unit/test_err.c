@@ -25,7 +25,7 @@ static void keeps_letters_of_every_alphabet(void **state)
 	assert_string_equal(err.msg, "\xc3\xa4\xe2\x82\xac");
 }
 
-static void nobody_wants_the_text(void **state)
+static void the_text_is_optional(void **state)
 {
 	assert_int_equal(stow_err_set(NULL, EIO, "x"), -EIO);
 	assert_int_equal(stow_err_sys(NULL, EIO, "x"), -EIO);
@@ -53,7 +53,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stays_one_line),
 		cmocka_unit_test(keeps_letters_of_every_alphabet),
-		cmocka_unit_test(nobody_wants_the_text),
+		cmocka_unit_test(the_text_is_optional),
 		cmocka_unit_test(keeps_the_first_failure),
 	};
 

@@ -176,7 +176,7 @@ static void domains_are_found_by_address_and_apic_id(void **state)
 	done(&m);
 }
 
-static void without_memory_blocks_cpus_tell(void **state)
+static void without_memory_blocks_domains_are_matched_by_cpus(void **state)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -496,7 +496,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(domains_are_found_by_address_and_apic_id),
-		cmocka_unit_test(without_memory_blocks_cpus_tell),
+		cmocka_unit_test(without_memory_blocks_domains_are_matched_by_cpus),
 		cmocka_unit_test(disagreements_of_srat_are_found),
 		cmocka_unit_test(several_domains_of_one_node_are_found),
 		cmocka_unit_test(distances_are_compared),

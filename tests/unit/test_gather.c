@@ -31,7 +31,7 @@ static uint64_t some(struct play *p, uint64_t most)
 	return most ? (p->random >> 33) % most : 0;
 }
 
-/* Lists that are queued at that time. */
+/* Return how many callers are queued at that time. */
 static size_t queued(struct play *p, uint64_t at)
 {
 	size_t n = 0;
@@ -95,7 +95,7 @@ static void play(struct play *p)
 		transaction(p);
 }
 
-/* What a caller waits for its answer, on average. */
+/* Return how long a caller waits for its answer, on average. */
 static uint64_t latency(const struct play *p)
 {
 	return p->took / p->done;
@@ -164,7 +164,7 @@ static void callers_that_stay_away_are_waited_for_rarely(void **state)
 	}
 }
 
-static void a_fast_store_waits_for_nobody(void **state)
+static void a_fast_store_does_not_wait(void **state)
 {
 	struct play p = { .n = 16, .takes = 150 * US, .comes = 20 * US, .more = 50 * US };
 
@@ -173,8 +173,8 @@ static void a_fast_store_waits_for_nobody(void **state)
 	assert_int_equal(p.spent, 0);
 }
 
-/* A burst long ago says nothing of who comes now. */
-static void who_comes_later_is_alone(void **state)
+/* Callers of long ago do not ask again now. */
+static void callers_after_a_pause_are_not_waited_for(void **state)
 {
 	struct stow_gather gather = { 0 };
 	size_t wanted;
@@ -193,8 +193,8 @@ int main(void)
 		cmocka_unit_test(callers_that_come_back_share_a_transaction),
 		cmocka_unit_test(a_lone_caller_is_not_kept_waiting),
 		cmocka_unit_test(callers_that_stay_away_are_waited_for_rarely),
-		cmocka_unit_test(a_fast_store_waits_for_nobody),
-		cmocka_unit_test(who_comes_later_is_alone),
+		cmocka_unit_test(a_fast_store_does_not_wait),
+		cmocka_unit_test(callers_after_a_pause_are_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

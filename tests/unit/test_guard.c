@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Who takes how much of a server: connections that no server is behind. */
+/* How much each peer may take of a server, tried with connections and no server behind them. */
 #include "unit.h"
 
 #include <arpa/inet.h>

@@ -18,7 +18,7 @@ static pid_t start(const char *script)
 	return pid;
 }
 
-static void says_how_a_child_ended(void **state)
+static void the_status_of_a_child_is_returned(void **state)
 {
 	int status;
 
@@ -54,7 +54,7 @@ static void no_child_is_no_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(says_how_a_child_ended),
+		cmocka_unit_test(the_status_of_a_child_is_returned),
 		cmocka_unit_test(ends_a_child_that_stays),
 		cmocka_unit_test(no_child_is_no_wait),
 	};

@@ -124,7 +124,7 @@ static int offline(struct kernel *k, uint64_t id, struct stow_err *err)
 	return stow_memblock_offline(k->t->root, id, SECOND / 50, NULL, NULL, err);
 }
 
-static void done_is_told_from_already(void **state)
+static void a_change_differs_from_a_state_that_was_there(void **state)
 {
 	KERNEL(k);
 
@@ -145,8 +145,8 @@ static void done_is_told_from_already(void **state)
 	assert_string_equal(k->last, "online");
 }
 
-/* Whose write fails because another was faster has what he wanted. */
-static void somebody_else_was_faster(void **state)
+/* A write that fails because another program was faster is no failure. */
+static void another_program_may_be_faster(void **state)
 {
 	KERNEL(k);
 
@@ -161,8 +161,8 @@ static void somebody_else_was_faster(void **state)
 	assert_int_equal(offline(k, 49, NULL), 0);
 }
 
-/* And whose write succeeds has it undone by another. */
-static void somebody_else_undid_it(void **state)
+/* A write succeeds, and another program undoes it. */
+static void another_program_may_undo_the_write(void **state)
 {
 	struct stow_err err = { 0 };
 	KERNEL(k);
@@ -175,7 +175,7 @@ static void somebody_else_undid_it(void **state)
 	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_DEFAULT, &err), -EBUSY);
 }
 
-static void kernels_no_is_said_in_words(void **state)
+static void errors_of_the_kernel_are_explained(void **state)
 {
 	static const struct {
 		int answer, code;
@@ -358,7 +358,7 @@ static void a_write_that_hangs_ends_when_asked_to(void **state)
 	stuck_end(&stuck);
 }
 
-/* Trees that nobody plays: what was written is there. */
+/* Copied trees without a simulated kernel: the file has what was written. */
 static void copied_trees_are_written(void **state)
 {
 	KERNEL(k);
@@ -458,10 +458,10 @@ static void virtio_memory_is_the_hypervisors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(done_is_told_from_already),
-		cmocka_unit_test(somebody_else_was_faster),
-		cmocka_unit_test(somebody_else_undid_it),
-		cmocka_unit_test(kernels_no_is_said_in_words),
+		cmocka_unit_test(a_change_differs_from_a_state_that_was_there),
+		cmocka_unit_test(another_program_may_be_faster),
+		cmocka_unit_test(another_program_may_undo_the_write),
+		cmocka_unit_test(errors_of_the_kernel_are_explained),
 		cmocka_unit_test(online_fails_in_words_too),
 		cmocka_unit_test(a_kernel_without_it_is_named),
 		cmocka_unit_test(interrupted_only_when_it_is_time),

@@ -161,7 +161,7 @@ static void every_file_of_a_pattern_is_a_setting(void **state)
 	assert_int_equal(set(tree, "weighted_interleave/node*", "1", NULL), -ENOENT);
 }
 
-static void what_has_no_value_says_why(void **state)
+static void a_setting_without_a_value_has_a_reason(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_knob_setting s = get(tree, "numa_balancing/scan_delay_ms");
@@ -418,7 +418,7 @@ int main(void)
 		cmocka_unit_test(names_paths_and_sysctl_names_find_a_setting),
 		cmocka_unit_test(newest_place_comes_first_and_the_old_one_counts),
 		cmocka_unit_test(every_file_of_a_pattern_is_a_setting),
-		cmocka_unit_test(what_has_no_value_says_why),
+		cmocka_unit_test(a_setting_without_a_value_has_a_reason),
 		cmocka_unit_test(garbage_is_no_value),
 		cmocka_unit_test(command_lines_are_read_as_the_kernel_does),
 		cmocka_unit_test(a_value_is_written_and_read_back),

@@ -64,7 +64,7 @@ static void static_pods_are_kubelets_too(void **state)
 	}
 }
 
-static void everything_else_is_ours(void **state)
+static void other_containers_are_not_kubelets(void **state)
 {
 	static const char entry[] =
 		"{\"policyName\":\"static\",\"entries\":{\"" UID "\":{\"app\":\"2-3\"}}}";
@@ -81,7 +81,7 @@ static void everything_else_is_ours(void **state)
 	assert_false(owns(CPUS, "{\"policyName\":\"static\"}", CGROUPS));
 }
 
-static void a_damaged_file_says_nothing(void **state)
+static void a_damaged_file_claims_no_container(void **state)
 {
 	static const char *const damaged[] = {
 		"",
@@ -133,8 +133,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_entry_of_a_static_manager_is_kubelets),
 		cmocka_unit_test(static_pods_are_kubelets_too),
-		cmocka_unit_test(everything_else_is_ours),
-		cmocka_unit_test(a_damaged_file_says_nothing),
+		cmocka_unit_test(other_containers_are_not_kubelets),
+		cmocka_unit_test(a_damaged_file_claims_no_container),
 		cmocka_unit_test(a_static_manager_is_named),
 	};
 

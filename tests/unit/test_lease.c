@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a scheduler reserved on this machine: leases, the containers that bring them, fences. */
+/* Reservations of a scheduler on this machine: leases, the containers that adopt them, fences. */
 #include "grant/agent.h"
 #include "grant/grant.h"
 #include "place/reservation.h"
@@ -84,7 +84,7 @@ static struct stow_record *held(struct setup *s, const char *id)
 	return record;
 }
 
-/* The container asks with `request`; -errno and the text in `err`, or 0. */
+/* Start the container with this request and reservation. */
 static int bring(struct setup *s, const char *reservation, struct stow_request request,
 		 struct stow_record **ret_record, struct stow_err *err)
 {
@@ -97,7 +97,7 @@ static int bring(struct setup *s, const char *reservation, struct stow_request r
 				  err);
 }
 
-static void a_name_is_read(void **state)
+static void names_of_reservations_are_parsed(void **state)
 {
 	static const char *const bad[] = { "",
 					   ID,
@@ -142,7 +142,7 @@ static void a_container_gets_what_was_reserved(void **state)
 	assert_int_equal(record->n_shares, 1);
 	assert_int_equal(record->shares[0].cpus, 3);
 	assert_int_equal(record->shares[0].memory, UINT64_C(1) << 30);
-	/* In the ledger under its own name: a late message takes nothing away. */
+	/* The grant is not a lease any more: a late message of the scheduler drops nothing. */
 	again = held(s, ID);
 	assert_string_equal(again->id, "c");
 	assert_int_equal(stow_lease_drop(&s->context, ID, NULL), 0);
@@ -150,7 +150,7 @@ static void a_container_gets_what_was_reserved(void **state)
 	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
 }
 
-static void what_cannot_be_had_is_said(void **state)
+static void a_request_beyond_its_reservation_is_refused(void **state)
 {
 	struct setup *s = *state;
 	struct stow_lease lease = lease_of(ID, 1, 2, UINT64_C(1) << 30);
@@ -194,7 +194,7 @@ static void a_lease_runs_out(void **state)
 	assert_non_null(strstr(err.msg, "has expired"));
 }
 
-static void room_is_room(void **state)
+static void a_lease_takes_room(void **state)
 {
 	struct setup *s = *state;
 	struct stow_lease first = lease_of(ID, 1, 3, 0), second = lease_of(OTHER, 1, 2, 0);
@@ -207,7 +207,7 @@ static void room_is_room(void **state)
 	assert_int_equal(stow_lease_take(&s->context, &second, &err), 0);
 }
 
-static void only_what_the_scheduler_knows_stays(void **state)
+static void leases_that_the_scheduler_does_not_know_are_dropped(void **state)
 {
 	struct setup *s = *state;
 	struct stow_lease first = lease_of(ID, 0, 1, 0), second = lease_of(OTHER, 1, 1, 0);
@@ -221,7 +221,7 @@ static void only_what_the_scheduler_knows_stays(void **state)
 	assert_non_null(kept);
 }
 
-static void a_fence_is_everybodys(void **state)
+static void fences_of_all_owners_count(void **state)
 {
 	struct setup *s = *state;
 	struct stow_lease lease = lease_of(ID, 1, 1, 0);
@@ -245,7 +245,7 @@ static void a_fence_is_everybodys(void **state)
 	assert_int_equal(stow_lease_take(&s->context, &lease, &err), 0);
 }
 
-/* Whether an agent lives is asked of a lock that only root can hold, and is not taken to be asked. */
+/* Whether an agent runs is read from a lock that only root can hold, without taking it. */
 static void an_agent_holds_its_lock(void **state)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -271,13 +271,13 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_agent_holds_its_lock, set_up, tear_down),
-		cmocka_unit_test(a_name_is_read),
+		cmocka_unit_test(names_of_reservations_are_parsed),
 		TEST(a_container_gets_what_was_reserved),
-		TEST(what_cannot_be_had_is_said),
+		TEST(a_request_beyond_its_reservation_is_refused),
 		TEST(a_lease_runs_out),
-		TEST(room_is_room),
-		TEST(only_what_the_scheduler_knows_stays),
-		TEST(a_fence_is_everybodys),
+		TEST(a_lease_takes_room),
+		TEST(leases_that_the_scheduler_does_not_know_are_dropped),
+		TEST(fences_of_all_owners_count),
 	};
 
 	return cmocka_run_group_tests_name("lease", tests, NULL, NULL);

@@ -24,7 +24,7 @@ static void no_ledger_is_no_error_to_guess_about(void **state)
 	assert_int_equal(stow_root_exists(t->root, "%s", STOW_RUN_DIR), 0);
 }
 
-static void a_damaged_ledger_is_told_and_set_aside(void **state)
+static void a_damaged_ledger_is_reported_and_set_aside(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -59,7 +59,7 @@ static void an_empty_ledger_of_placed_containers_is_damaged(void **state)
 }
 
 /* The applier has run, so there was a ledger. */
-static void a_missing_ledger_is_told_once_containers_were_placed(void **state)
+static void a_missing_ledger_is_an_error_after_a_placement(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -78,7 +78,7 @@ static void a_missing_ledger_is_told_once_containers_were_placed(void **state)
 	assert_int_equal(stow_ledger_open(t->root, false, &l, NULL), 0);
 }
 
-static void an_older_ledger_is_refused_and_told_what_to_do(void **state)
+static void an_older_ledger_is_refused_with_the_command_that_helps(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -130,7 +130,7 @@ static void the_ledger_is_its_owners_alone(void **state)
 	assert_int_equal(mode_of(t, STOW_RUN_DIR "/ledger.lock"), 0600);
 }
 
-static void reading_without_being_root_is_told_in_plain_words(void **state)
+static void reading_needs_root(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_ledger *l = NULL;
@@ -438,12 +438,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_ledger_is_no_error_to_guess_about),
-		cmocka_unit_test(a_damaged_ledger_is_told_and_set_aside),
-		cmocka_unit_test(a_missing_ledger_is_told_once_containers_were_placed),
+		cmocka_unit_test(a_damaged_ledger_is_reported_and_set_aside),
+		cmocka_unit_test(a_missing_ledger_is_an_error_after_a_placement),
 		cmocka_unit_test(an_empty_ledger_of_placed_containers_is_damaged),
-		cmocka_unit_test(an_older_ledger_is_refused_and_told_what_to_do),
+		cmocka_unit_test(an_older_ledger_is_refused_with_the_command_that_helps),
 		cmocka_unit_test(the_ledger_is_its_owners_alone),
-		cmocka_unit_test(reading_without_being_root_is_told_in_plain_words),
+		cmocka_unit_test(reading_needs_root),
 		cmocka_unit_test(a_handle_on_a_ledger_that_was_set_aside_is_stale),
 		cmocka_unit_test(every_commit_changes_the_number_of_changes),
 		cmocka_unit_test(a_writer_may_be_killed_at_any_call),

@@ -129,7 +129,7 @@ static const char two_nodes[] = "Node 0, zone      DMA\n"
 				"        low      400\n"
 				"        high     600\n";
 
-static void available_is_what_the_kernel_would_say(void **state)
+static void available_memory_is_computed_as_the_kernel_does(void **state)
 {
 	struct stow_zones zones;
 	struct stow_zone_sums sums;
@@ -273,7 +273,7 @@ int main(void)
 		cmocka_unit_test(meminfo_of_machine_and_node),
 		cmocka_unit_test(meminfo_without_the_lines_is_nothing),
 		cmocka_unit_test(meminfo_refuses_nonsense),
-		cmocka_unit_test(available_is_what_the_kernel_would_say),
+		cmocka_unit_test(available_memory_is_computed_as_the_kernel_does),
 		cmocka_unit_test(lists_by_zone_add_up),
 		cmocka_unit_test(available_is_never_negative),
 		cmocka_unit_test(zoneinfo_refuses_nonsense),

@@ -43,7 +43,7 @@ static uint64_t all_pages(const struct stow_block_use *use)
 	return sum;
 }
 
-static void tells_kinds_apart(void **state)
+static void each_kind_of_page_is_counted(void **state)
 {
 	static const struct {
 		uint64_t flags;
@@ -385,7 +385,7 @@ static void what_is_beyond_the_end_is_no_page(void **state)
 	assert_int_equal(use.blocks[0].owners[0].inode, 0);
 }
 
-static void says_what_is_missing(void **state)
+static void missing_files_are_named(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
 	const uint64_t unknown = 17, huge = UINT64_MAX / 2, known = 2;
@@ -449,7 +449,7 @@ static void finds_paths_of_cgroups(void **state)
 	}
 }
 
-static void no_memory_hierarchy_is_said(void **state)
+static void a_missing_memory_hierarchy_is_an_error(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	const uint64_t inodes[] = { 5, 0 };
@@ -460,7 +460,7 @@ static void no_memory_hierarchy_is_said(void **state)
 		   "30 1 0:27 / /sys/fs/cgroup rw - cgroup cgroup rw,cpuset\n");
 	assert_int_equal(stow_cgroup_paths(tree->root, inodes, 2, paths, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, "memory"));
-	/* Nobody's has no path, and needs no hierarchy. */
+	/* Inode 0, of pages without an owner, has no path and needs no hierarchy. */
 	assert_int_equal(stow_cgroup_paths(tree->root, inodes + 1, 1, paths, NULL), 0);
 	assert_null(paths[0]);
 }
@@ -515,7 +515,7 @@ static void finds_containers_in_paths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tells_kinds_apart),
+		cmocka_unit_test(each_kind_of_page_is_counted),
 		cmocka_unit_test(kinds_have_names_and_move_or_not),
 		cmocka_unit_test(tails_are_what_their_head_is),
 		cmocka_unit_test(map_counts_come_before_flags),
@@ -527,9 +527,9 @@ int main(void)
 		cmocka_unit_test(a_hugepage_over_blocks_counts_where_it_begins),
 		cmocka_unit_test(a_block_may_begin_with_tails),
 		cmocka_unit_test(what_is_beyond_the_end_is_no_page),
-		cmocka_unit_test(says_what_is_missing),
+		cmocka_unit_test(missing_files_are_named),
 		cmocka_unit_test(finds_paths_of_cgroups),
-		cmocka_unit_test(no_memory_hierarchy_is_said),
+		cmocka_unit_test(a_missing_memory_hierarchy_is_an_error),
 		cmocka_unit_test(finds_containers_in_paths),
 	};
 

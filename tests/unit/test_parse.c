@@ -80,7 +80,7 @@ static void what_is_no_quantity_is_refused(void **state)
 	}
 }
 
-static void says_what_was_probably_meant(void **state)
+static void an_error_suggests_the_nearest_valid_value(void **state)
 {
 	static const struct {
 		const char *text, *message;
@@ -234,7 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quantities_as_kubernetes_reads_them),
 		cmocka_unit_test(what_is_no_quantity_is_refused),
-		cmocka_unit_test(says_what_was_probably_meant),
+		cmocka_unit_test(an_error_suggests_the_nearest_valid_value),
 		cmocka_unit_test(an_amount_has_a_unit),
 		cmocka_unit_test(whole_numbers),
 		cmocka_unit_test(page_sizes),

@@ -288,7 +288,8 @@ static void made_counted_and_taken_back(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
-/* The container lives on: its CPUs are everybody's, which must not be while it is a partition. */
+/* The container runs on without its grant. Its CPUs are shared again, so it must not stay a
+ * partition. */
 #define CLAIM "11111111-2222-4333-8444-555555555555"
 
 /* What the hook of a claim's container does. */
@@ -449,7 +450,7 @@ static void a_failed_attempt_is_put_off(void **state)
 	is(s, "0-1", "a", "0-1", "isolated");
 }
 
-static void a_kernel_without_them_is_said_once(void **state)
+static void a_kernel_without_partitions_is_reported_once(void **state)
 {
 	struct setup *s = *state;
 	struct stow_apply_result problems = { 0 };
@@ -494,7 +495,7 @@ static void follows_a_repin(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
-static void as_the_configuration_says(void **state)
+static void partitions_follow_the_configuration(void **state)
 {
 	struct setup *s = *state;
 
@@ -554,7 +555,7 @@ static void divided_by_the_container_itself(void **state)
 	assert_string_equal(why, "its CPUs 3 take effect, not 0-1");
 }
 
-/* Text for people has no control characters, whoever made the cgroup. */
+/* Messages have no control characters, whatever a cgroup's name has. */
 static void a_strange_name_is_one_line(void **state)
 {
 	struct setup *s = *state;
@@ -684,10 +685,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_another_tool_has_set_is_its_own, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_attempt_is_put_off, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_kernel_without_them_is_said_once, set_up,
-						tear_down),
+		cmocka_unit_test_setup_teardown(a_kernel_without_partitions_is_reported_once,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(follows_a_repin, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(as_the_configuration_says, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(partitions_follow_the_configuration, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(cpus_go_and_come, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(divided_by_the_container_itself, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_strange_name_is_one_line, set_up, tear_down),

@@ -104,7 +104,7 @@ static void another_cgroup_of_that_name_is_not_it(void **state)
 }
 
 /* What a part of a hierarchy begins with has nothing above it; a path that leads out is none. */
-static void what_it_cannot_tell_is_left_to_opening(void **state)
+static void unusual_paths_are_left_to_opening(void **state)
 {
 	static char path[][16] = { "/a", "/", "/a/../a/1", "/elsewhere" };
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -134,7 +134,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_is_read_wherever_the_one_before_was),
 		cmocka_unit_test(another_cgroup_of_that_name_is_not_it),
-		cmocka_unit_test(what_it_cannot_tell_is_left_to_opening),
+		cmocka_unit_test(unusual_paths_are_left_to_opening),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,7 @@ static void signals_the_process_that_was_meant(void **state)
 
 	assert_int_equal(stow_pidref_read(root, pid, &ref, NULL), 0);
 	earlier = (struct stow_pidref){ .pid = pid, .start = ref.start - 1 };
-	/* Somebody else had this number before. */
+	/* Another process had this number before. */
 	assert_int_equal(stow_pidref_signal(root, &earlier, SIGKILL), -ESRCH);
 	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
 	assert_true(stow_pidref_alive(root, &ref));
@@ -39,7 +39,7 @@ static void signals_the_process_that_was_meant(void **state)
 	assert_int_equal(stow_pidref_signal(root, &ref, SIGTERM), -ESRCH);
 }
 
-static void signals_nobody_and_no_group(void **state)
+static void no_group_and_no_ended_process_is_signalled(void **state)
 {
 	const struct stow_pidref none = { 0 }, group = { .pid = -1 };
 
@@ -62,7 +62,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signals_the_process_that_was_meant),
-		cmocka_unit_test(signals_nobody_and_no_group),
+		cmocka_unit_test(no_group_and_no_ended_process_is_signalled),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -86,7 +86,7 @@ static void the_tightest_node_that_fits(void **state)
 			    "node 2: 4 CPUs and 4Gi memory fit; tightest of 2 nodes that fit");
 }
 
-static void a_refusal_says_what_is_short(void **state)
+static void a_refusal_names_what_is_short(void **state)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 6 };
@@ -261,7 +261,7 @@ static void a_device_on_a_node_without_cpus(void **state)
 	assert_int_equal(plan_near(&s, &req, 3), 0);
 	assert_non_null(strstr(s.plan->reason, "near the full node 2, the nearest with CPUs to "
 					       "node 3 of gpu0"));
-	/* Memory of the node itself, for whoever names it. */
+	/* Memory of the node itself, for a request that names it. */
 	req.nodes_auto = false;
 	req.memory = 8 * GI;
 	stow_idset_parse("0,3", &req.nodes, NULL);
@@ -328,7 +328,7 @@ static void one_cpu_must_stay(void **state)
 	assert_non_null(strstr(s.refusal->text, "16Gi of 16Gi memory"));
 }
 
-static void unknown_memory_is_said_to_be_so(void **state)
+static void a_refusal_names_unknown_memory(void **state)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 1, .memory = GI };
@@ -586,7 +586,7 @@ static void full_cores_divide_as_cores(void **state)
 	assert_int_equal(s.plan->n_shares, 2);
 	assert_int_equal(s.plan->shares[0].cpus + s.plan->shares[1].cpus, 6);
 	assert_int_equal(s.plan->shares[0].cpus % 2, 0);
-	/* Free are one core and half of one on each node: a sum of 6 that nobody can use. */
+	/* Free are one core and half of one on each node: a sum of 6 that no container can use. */
 	scene_done(&s);
 	scene_new(&s, machine_new(3, 2, 2, 0, 16 * GI));
 	s.config.full_cores = true;
@@ -627,7 +627,7 @@ static void full_cores_of_isolated_cpus(void **state)
 
 	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
 	s.config.full_cores = true;
-	/* Core 1 is isolated in half: CPU 5 runs everybody's work. */
+	/* Core 1 is isolated in half: CPU 5 is shared. */
 	stow_idset_parse("1-2,6", &s.topology->isolated, NULL);
 	assert_int_equal(plan(&s, &req), 0);
 	assert_set(&s.plan->cpus, "2,6");
@@ -670,7 +670,7 @@ static void isolated_cpus_come_from_the_isolated_ones_alone(void **state)
 	assert_set(&s.plan->cpus, "2-3,6-7,11,15");
 }
 
-static void isolated_cpus_are_nobody_elses(void **state)
+static void isolated_cpus_are_given_for_isolated_requests_only(void **state)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 4 };
@@ -691,7 +691,7 @@ static void isolated_cpus_are_nobody_elses(void **state)
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 }
 
-static void a_machine_without_isolated_cpus_says_so(void **state)
+static void a_refusal_names_missing_isolated_cpus(void **state)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
@@ -759,7 +759,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_tightest_node_that_fits),
-		cmocka_unit_test(a_refusal_says_what_is_short),
+		cmocka_unit_test(a_refusal_names_what_is_short),
 		cmocka_unit_test(a_long_refusal_stays_short),
 		cmocka_unit_test(fenced_nodes_get_nothing),
 		cmocka_unit_test(best_effort_takes_near_nodes_and_divides_evenly),
@@ -770,7 +770,7 @@ int main(void)
 		cmocka_unit_test(a_device_of_which_the_node_is_not_known),
 		cmocka_unit_test(distance_is_that_of_the_farthest_two),
 		cmocka_unit_test(one_cpu_must_stay),
-		cmocka_unit_test(unknown_memory_is_said_to_be_so),
+		cmocka_unit_test(a_refusal_names_unknown_memory),
 		cmocka_unit_test(named_nodes_only),
 		cmocka_unit_test(memory_without_cpus_is_given_only_by_name),
 		cmocka_unit_test(a_node_without_memory_takes_none),
@@ -785,8 +785,8 @@ int main(void)
 		cmocka_unit_test(full_cores_of_different_sizes),
 		cmocka_unit_test(full_cores_of_isolated_cpus),
 		cmocka_unit_test(isolated_cpus_come_from_the_isolated_ones_alone),
-		cmocka_unit_test(isolated_cpus_are_nobody_elses),
-		cmocka_unit_test(a_machine_without_isolated_cpus_says_so),
+		cmocka_unit_test(isolated_cpus_are_given_for_isolated_requests_only),
+		cmocka_unit_test(a_refusal_names_missing_isolated_cpus),
 		cmocka_unit_test(partitions_take_ordinary_cpus),
 		cmocka_unit_test(large_machines_take_no_time),
 	};

@@ -273,7 +273,7 @@ static void check_cpus(const struct scene *s, const struct stow_plan *plan)
 	assert_false(stow_idset_intersects(&plan->cpus, &s->usage.pinned));
 	assert_int_equal(stow_idset_count(&plan->cpus), s->request.cpus);
 	stow_idset_minus(&rest, &plan->cpus);
-	/* Whoever has no CPUs of its own does not run on isolated ones. */
+	/* A container without exclusive CPUs does not run on isolated ones. */
 	assert_true(plan->isolated || !stow_idset_empty(&rest));
 }
 
@@ -319,7 +319,7 @@ static void check_plan(const struct scene *s, const struct stow_plan *plan)
 			pages[p] += share->pages[p];
 			gives |= share->pages[p] > 0;
 		}
-		/* Whoever asks for no CPUs may need a node only to run on. */
+		/* A request without CPUs may need a node only to run on. */
 		assert_true(gives || plan->n_shares == 1 ||
 			    (!s->request.cpus && !stow_idset_empty(&s->capacity->nodes[at].cpus)));
 	}

@@ -163,7 +163,7 @@ static void a_pool_without_promises_takes_any_number(void **state)
 	assert_true(stow_pool_change_is_whole(&change));
 }
 
-static void what_the_kernel_gives_is_told(void **state)
+static void a_partial_change_of_a_pool_is_returned(void **state)
 {
 	_machine_ m = machine_start((struct played){ .most = 50 }, (struct played){ 0 });
 	struct stow_pool_change change;
@@ -326,7 +326,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pool_without_promises_takes_any_number),
-		cmocka_unit_test(what_the_kernel_gives_is_told),
+		cmocka_unit_test(a_partial_change_of_a_pool_is_returned),
 		cmocka_unit_test(promised_pages_stay),
 		cmocka_unit_test(reservations_are_promises),
 		cmocka_unit_test(names_are_few),

@@ -229,7 +229,7 @@ static void kubelets_are_left_alone(void **state)
 	assert_true(stow_reconcile_is_foreign(s->reconcile, record->key));
 }
 
-static void who_has_ended_is_for_gc(void **state)
+static void ended_containers_are_left_to_gc(void **state)
 {
 	struct setup *s = *state;
 	struct stow_reconcile_result result;
@@ -359,7 +359,7 @@ static void what_a_failed_run_has_left_is_not_adopted(void **state)
 	round_counts(s, false, 1, 0, 0);
 }
 
-static void a_failure_is_told_and_the_others_are_looked_at(void **state)
+static void a_failure_is_reported_and_other_containers_are_checked(void **state)
 {
 	struct setup *s = *state;
 	struct stow_reconcile_result result;
@@ -432,12 +432,12 @@ int main(void)
 		TEST(taking_all_cpus_does_not_fit),
 		TEST(observing_changes_nothing_and_counts_once),
 		TEST(kubelets_are_left_alone),
-		TEST(who_has_ended_is_for_gc),
+		TEST(ended_containers_are_left_to_gc),
 		TEST(cpus_that_come_while_others_are_applied_are_applied_next),
 		TEST(cpus_given_meanwhile_are_no_other_tools_change),
 		TEST(reserved_cpus_are_applied_and_not_adopted),
 		TEST(what_a_failed_run_has_left_is_not_adopted),
-		TEST(a_failure_is_told_and_the_others_are_looked_at),
+		TEST(a_failure_is_reported_and_other_containers_are_checked),
 		cmocka_unit_test_setup_teardown(a_node_that_comes_back_is_given_back, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_part_that_comes_back_is_given_back, set_up,

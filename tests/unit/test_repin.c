@@ -19,8 +19,8 @@
 struct setup {
 	struct played *p;
 	enum stow_repin_step stop_at;
-	bool kill; /* the process, instead of saying no */
-	int told[STEPS];
+	bool kill;		    /* exit there, instead of cancelling */
+	int told[STEPS];	    /* how often each step was reported */
 	struct stow_root_ops inner; /* the played machine's */
 	int accesses, fail_at;	    /* 0: none fails */
 	bool all_after;		    /* all from that one on fail, as without descriptors */
@@ -139,7 +139,7 @@ static void own_is_on_node_1(struct setup *s)
 	assert_int_equal(promised(s, 1), GIB);
 }
 
-static void it_goes_through_all_steps(void **state)
+static void a_repin_goes_through_all_steps(void **state)
 {
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
@@ -155,7 +155,7 @@ static void it_goes_through_all_steps(void **state)
 	own_is_on_node_1(s);
 }
 
-static void without_nodes_it_goes_elsewhere(void **state)
+static void a_repin_without_nodes_chooses_another_node(void **state)
 {
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
@@ -193,7 +193,7 @@ static void die_after(struct setup *s, enum stow_repin_step step)
 	s->kill = false;
 }
 
-static void both_nodes_are_its_own_while_it_moves(void **state)
+static void both_nodes_are_promised_during_a_repin(void **state)
 {
 	struct setup *s = *state;
 
@@ -217,7 +217,7 @@ static void collected(struct setup *s, size_t undone)
 	assert_int_equal(result.reclaimed + result.expired, 0);
 }
 
-static void who_is_killed_is_taken_back(void **state)
+static void a_killed_repin_is_undone_by_gc(void **state)
 {
 	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
 						      STOW_REPIN_NARROWED };
@@ -238,7 +238,7 @@ static void who_is_killed_is_taken_back(void **state)
 }
 
 /* The next repin does not wait for a collection. */
-static void the_next_repin_takes_back_what_was_killed(void **state)
+static void a_killed_repin_is_undone_by_the_next_repin(void **state)
 {
 	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
 						      STOW_REPIN_NARROWED };
@@ -257,7 +257,7 @@ static void the_next_repin_takes_back_what_was_killed(void **state)
 	}
 }
 
-static void who_is_killed_at_the_end_has_moved(void **state)
+static void a_repin_killed_at_the_end_is_done(void **state)
 {
 	struct setup *s = *state;
 
@@ -267,7 +267,7 @@ static void who_is_killed_at_the_end_has_moved(void **state)
 	own_is_on_node_1(s);
 }
 
-static void a_mover_that_lives_is_left(void **state)
+static void a_running_repin_is_not_undone(void **state)
 {
 	struct setup *s = *state;
 
@@ -281,7 +281,7 @@ static void a_mover_that_lives_is_left(void **state)
 	everything_is_as_before(s);
 }
 
-static void the_container_may_end_meanwhile(void **state)
+static void a_container_may_end_during_a_repin(void **state)
 {
 	struct setup *s = *state;
 	struct stow_gc_result result;
@@ -297,7 +297,7 @@ static void the_container_may_end_meanwhile(void **state)
 	played_has(s->p, "shared", "0-3", "0");
 }
 
-static void it_can_be_cancelled_until_it_has_moved(void **state)
+static void a_repin_can_be_cancelled_until_it_is_verified(void **state)
 {
 	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
 						      STOW_REPIN_NARROWED };
@@ -316,7 +316,7 @@ static void it_can_be_cancelled_until_it_has_moved(void **state)
 }
 
 /* The played kernel refuses a write in the middle; those of the way back come after it. */
-static void a_failure_is_taken_back(void **state)
+static void a_failed_repin_is_undone(void **state)
 {
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
@@ -405,7 +405,7 @@ static void no_room_is_refused_with_nothing_changed(void **state)
 	assert_non_null(strstr(err.msg, "node 1 is fenced"));
 }
 
-static void who_has_no_grant_is_not_moved(void **state)
+static void a_container_without_a_grant_is_not_moved(void **state)
 {
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
@@ -417,8 +417,8 @@ static void who_has_no_grant_is_not_moved(void **state)
 	assert_int_equal(repin(s, "own", "1", &err), -ESRCH);
 }
 
-/* Started again under the same id, and nobody gave the first life back. */
-static void the_life_that_goes_on_is_moved(void **state)
+/* The container was started again with the same id, and its former grant was not released. */
+static void the_running_container_of_an_id_is_moved(void **state)
 {
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
@@ -465,20 +465,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(it_goes_through_all_steps),
-		TEST(without_nodes_it_goes_elsewhere),
-		TEST(both_nodes_are_its_own_while_it_moves),
-		TEST(who_is_killed_is_taken_back),
-		TEST(who_is_killed_at_the_end_has_moved),
-		TEST(a_mover_that_lives_is_left),
-		TEST(the_next_repin_takes_back_what_was_killed),
-		TEST(the_container_may_end_meanwhile),
-		TEST(it_can_be_cancelled_until_it_has_moved),
-		TEST(a_failure_is_taken_back),
+		TEST(a_repin_goes_through_all_steps),
+		TEST(a_repin_without_nodes_chooses_another_node),
+		TEST(both_nodes_are_promised_during_a_repin),
+		TEST(a_killed_repin_is_undone_by_gc),
+		TEST(a_repin_killed_at_the_end_is_done),
+		TEST(a_running_repin_is_not_undone),
+		TEST(a_killed_repin_is_undone_by_the_next_repin),
+		TEST(a_container_may_end_during_a_repin),
+		TEST(a_repin_can_be_cancelled_until_it_is_verified),
+		TEST(a_failed_repin_is_undone),
 		TEST(each_access_may_fail),
 		TEST(no_room_is_refused_with_nothing_changed),
-		TEST(who_has_no_grant_is_not_moved),
-		TEST(the_life_that_goes_on_is_moved),
+		TEST(a_container_without_a_grant_is_not_moved),
+		TEST(the_running_container_of_an_id_is_moved),
 		TEST(a_dry_run_changes_nothing),
 	};
 

@@ -285,7 +285,7 @@ static pthread_t ask_later(struct asking *asking)
 	return thread;
 }
 
-static void who_waits_for_a_silent_agent_is_told(void **state)
+static void a_call_that_waits_for_a_silent_agent_times_out(void **state)
 {
 	struct whole *f = *state;
 	struct placing p, same;
@@ -361,7 +361,7 @@ static void a_fence_waits_or_revokes(void **state)
 	whole_leave(&a);
 }
 
-/* Who waits for a confirmation that a fence makes impossible does not wait for the time to be up. */
+/* A fence makes the confirmation impossible: the caller gets its error at once. */
 static void a_fence_ends_what_is_not_confirmed(void **state)
 {
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
@@ -422,7 +422,7 @@ static void machines_that_are_gone_are_forgotten(void **state)
 	whole_leave(&c);
 	UNTIL(nodes(f) == 2);
 	assert_string_equal(states(f), "R");
-	/* The same after a restart, though nobody has heard of them since. */
+	/* The same after a restart, before any agent has connected. */
 	whole_stop(f);
 	whole_start(f);
 	usleep(150000);
@@ -625,7 +625,7 @@ int main(void)
 		TEST(the_same_request_gets_the_same_answer),
 		TEST(a_group_is_all_or_nothing),
 		TEST(confirmed_is_held_or_nothing),
-		TEST(who_waits_for_a_silent_agent_is_told),
+		TEST(a_call_that_waits_for_a_silent_agent_times_out),
 		TEST(a_fence_waits_or_revokes),
 		TEST(a_fence_ends_what_is_not_confirmed),
 		TEST(machines_that_are_gone_are_forgotten),

@@ -139,12 +139,12 @@ static void an_agent_reports_for_its_node_only(void **state)
 	assert_false(reports("web-3", "x", "web-3", NULL));
 	/* Report itself is open: as whom is known with the first message. */
 	assert_int_equal(scheduler_may(&peer, "Report", NULL, NULL), 0);
-	/* Without TLS everybody may do everything. */
+	/* Without TLS every client may call every method. */
 	assert_int_equal(scheduler_may(&plain, "Fence", NULL, NULL), 0);
 	assert_int_equal(scheduler_may_report(&plain, "web-3", NULL, NULL), 0);
 }
 
-/* A method that is added must be given a role here, or it is everybody's. */
+/* A method that is added must be given a role here, or every client may call it. */
 static void every_method_has_its_role(void **state)
 {
 	const ProtobufCServiceDescriptor *service = &pb_scheduler__descriptor;

@@ -65,7 +65,7 @@ static void reads_are_bounded(void **state)
 	assert_string_equal(err.msg, "/word: \"12x\" is not a whole number");
 }
 
-static void too_long_is_said_so(void **state)
+static void a_file_that_is_too_long_is_an_error(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err = { 0 };
@@ -359,7 +359,7 @@ int main(void)
 		cmocka_unit_test(links_do_not_lead_out),
 		cmocka_unit_test(a_shorter_value_replaces_the_whole),
 		cmocka_unit_test(reads_are_bounded),
-		cmocka_unit_test(too_long_is_said_so),
+		cmocka_unit_test(a_file_that_is_too_long_is_an_error),
 		cmocka_unit_test(only_regular_files_are_opened),
 		cmocka_unit_test(a_tree_that_may_not_be_read),
 		cmocka_unit_test(a_folder_held_open_is_the_same_folder),

@@ -382,7 +382,7 @@ static void a_deadline_holds(void **state)
 	assert_int_equal(call_release(s->client, "x", 600 * S, &n, &err), 0);
 }
 
-static void nobody_there_is_said(void **state)
+static void a_missing_server_is_an_error(void **state)
 {
 	struct setup *s = *state;
 	struct stow_rpc_client *client;
@@ -1165,7 +1165,7 @@ static void bad_files_are_named(void **state)
 
 /* --- unix sockets ------------------------------------------------------------------------------- */
 
-static void the_kernel_says_who(void **state)
+static void the_kernel_identifies_local_peers(void **state)
 {
 	struct setup *s = *state;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -1195,7 +1195,7 @@ static void the_kernel_says_who(void **state)
 
 /* --- strangers ---------------------------------------------------------------------------------- */
 
-static void garbage_disturbs_nobody(void **state)
+static void garbage_does_not_disturb_other_clients(void **state)
 {
 	struct setup *s = *state;
 	struct sockaddr_in address = { .sin_family = AF_INET };
@@ -1313,7 +1313,7 @@ int main(void)
 		TEST(an_error_keeps_its_code_and_text),
 		cmocka_unit_test(statuses_and_errnos_are_one_table),
 		TEST(a_deadline_holds),
-		TEST(nobody_there_is_said),
+		TEST(a_missing_server_is_an_error),
 		TEST(large_messages_are_refused),
 		TEST(a_stream_goes_both_ways_in_order),
 		TEST(any_thread_sends),
@@ -1338,8 +1338,8 @@ int main(void)
 		BARE(connections_come_of_age),
 		BARE(a_request_must_become_whole),
 		BARE(bad_files_are_named),
-		TEST(the_kernel_says_who),
-		TEST(garbage_disturbs_nobody),
+		TEST(the_kernel_identifies_local_peers),
+		TEST(garbage_does_not_disturb_other_clients),
 		TEST(health_answers),
 		TEST(reflection_describes),
 	};

@@ -44,7 +44,7 @@ static void text_has_time_level_message_and_fields(void **state)
 	assert_string_equal(heard + 24, " info: ready\n");
 }
 
-static void json_is_json_whatever_is_said(void **state)
+static void any_text_gives_valid_json(void **state)
 {
 	stow_log_configure(STOW_LOG_INFO, STOW_LOG_JSON);
 	HEAR(stow_log(STOW_LOG_ERR, "refused",
@@ -57,7 +57,7 @@ static void json_is_json_whatever_is_said(void **state)
 	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
 }
 
-static void what_is_less_grave_is_not_said(void **state)
+static void lower_levels_are_not_logged(void **state)
 {
 	stow_log_configure(STOW_LOG_WARNING, STOW_LOG_TEXT);
 	HEAR(stow_log(STOW_LOG_INFO, "ready"));
@@ -146,8 +146,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_has_time_level_message_and_fields),
-		cmocka_unit_test(json_is_json_whatever_is_said),
-		cmocka_unit_test(what_is_less_grave_is_not_said),
+		cmocka_unit_test(any_text_gives_valid_json),
+		cmocka_unit_test(lower_levels_are_not_logged),
 		cmocka_unit_test(words_for_level_and_format),
 		cmocka_unit_test(lines_are_limited_and_none_is_uncounted),
 		cmocka_unit_test(addresses),

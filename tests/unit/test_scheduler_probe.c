@@ -41,7 +41,7 @@ static void a_round(struct whole *f)
 	assert_true(scheduler_probe_last(f->s.probe) != before);
 }
 
-static void who_keeps_the_lock_starves_the_watchdog(void **state)
+static void a_held_lock_stops_the_watchdog(void **state)
 {
 	struct whole *f = *state;
 
@@ -80,7 +80,7 @@ static void stop_listening(int port)
 	assert_true(n > 0);
 }
 
-static void a_port_that_accepts_nobody_is_not_healthy(void **state)
+static void a_port_without_connections_is_not_healthy(void **state)
 {
 	struct whole *f = *state;
 
@@ -109,8 +109,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, whole_tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(who_keeps_the_lock_starves_the_watchdog),
-		TEST(a_port_that_accepts_nobody_is_not_healthy),
+		TEST(a_held_lock_stops_the_watchdog),
+		TEST(a_port_without_connections_is_not_healthy),
 		TEST(a_wall_clock_that_is_set_back_does_not_stop_it),
 	};
 

@@ -98,7 +98,7 @@ static void random_box(struct game *g, uint32_t m)
 			node->in_pools += r.pools[i][p].total * r.pools[i][p].page_size;
 		}
 		node->memory_total = numa->memory_total;
-		/* What is in pools is nobody's memory. */
+		/* Memory in hugepage pools is not available. */
 		most = (uint32_t)((node->memory_total - node->in_pools) / MI);
 		node->memory = numa->memory_allocatable = roll(most + 1) * MI;
 		node->real = numa->memory_available = roll(most + 1) * MI;
@@ -273,7 +273,7 @@ static int takes(const struct game *g, const struct box *box)
 	}
 	if (!runs || (!stow_idset_empty(&g->named) && stow_idset_next(&g->named, (int)box->n) >= 0))
 		return 0;
-	/* Somebody must be able to run beside CPUs that are one's own. */
+	/* One CPU must stay for containers without exclusive CPUs. */
 	if (g->pod.cpu_mode == PB_CPU_MODE_EXCLUSIVE && online < owned + g->pod.cpus + 1)
 		return 0;
 	n = fewest(g, box, false);

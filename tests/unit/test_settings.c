@@ -122,7 +122,7 @@ static void the_bounds_belong_to_it(void **state)
 	refused("size: 4095\n", "x.yaml:1: size: 4095 is less than 4Ki");
 }
 
-static void what_is_wrong_is_said_in_one_line(void **state)
+static void an_error_is_one_line(void **state)
 {
 #define NO_TIME(text) "x.yaml:1: duration: \"" text "\" is not a time such as 500ms, 1s, 5m or 2h"
 	refused("duration: 5\n", NO_TIME("5"));
@@ -176,7 +176,7 @@ static void nothing_is_cut_off_in_silence(void **state)
 	refused("text: a\n---\ntext: b\n", "x.yaml:2: a second document; expected one");
 }
 
-static void a_file_may_say_nothing(void **state)
+static void an_empty_file_is_valid(void **state)
 {
 	static const char *const nothing[] = { "", "\n\n", "# only this\n", "---\n", "{}\n" };
 	struct values v = { .number = 5 };
@@ -258,7 +258,7 @@ static void flags_win_over_the_file_over_the_default(void **state)
 	stow_settings_done(table, &v);
 }
 
-static void wrong_flags_are_said(void **state)
+static void wrong_flags_are_errors(void **state)
 {
 	static const char *const own[] = { "help", NULL };
 	struct values v = { 0 };
@@ -294,14 +294,14 @@ int main(void)
 		cmocka_unit_test(every_kind_is_read),
 		cmocka_unit_test(a_list_is_also_one_line),
 		cmocka_unit_test(the_bounds_belong_to_it),
-		cmocka_unit_test(what_is_wrong_is_said_in_one_line),
+		cmocka_unit_test(an_error_is_one_line),
 		cmocka_unit_test(keys_are_known_and_given_once),
 		cmocka_unit_test(nothing_is_cut_off_in_silence),
-		cmocka_unit_test(a_file_may_say_nothing),
+		cmocka_unit_test(an_empty_file_is_valid),
 		cmocka_unit_test(what_is_no_yaml_has_a_line),
 		cmocka_unit_test(a_file_has_a_size),
 		cmocka_unit_test(flags_win_over_the_file_over_the_default),
-		cmocka_unit_test(wrong_flags_are_said),
+		cmocka_unit_test(wrong_flags_are_errors),
 	};
 
 	return cmocka_run_group_tests_name("settings", tests, NULL, NULL);

@@ -69,7 +69,7 @@ static void the_pause_container_is_known(void **state)
 }
 
 /* Every odd identity, beside an annotation of ours and without one. */
-static void an_odd_identity_stops_only_who_asks(void **state)
+static void an_invalid_identity_stops_only_annotated_containers(void **state)
 {
 	static const char *const odd[][2] = {
 		{ "\"io.kubernetes.pod.namespace\":\"../x\"",
@@ -357,7 +357,7 @@ int main(void)
 		cmocka_unit_test(a_state_as_crun_writes_it),
 		cmocka_unit_test(names_of_both_kubernetes_runtimes),
 		cmocka_unit_test(the_pause_container_is_known),
-		cmocka_unit_test(an_odd_identity_stops_only_who_asks),
+		cmocka_unit_test(an_invalid_identity_stops_only_annotated_containers),
 		cmocka_unit_test(what_does_not_contradict_is_no_contradiction),
 		cmocka_unit_test(what_is_no_state_is_refused),
 		cmocka_unit_test(an_id_that_is_no_name_is_encoded),

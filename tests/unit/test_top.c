@@ -109,7 +109,7 @@ static void two_readings(void **state)
 	assert_null(top_machine_node(&b, 7));
 }
 
-static void a_machine_that_says_little(void **state)
+static void a_machine_with_few_files_is_read(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(top_machine_done) struct top_machine machine = { 0 };
@@ -501,7 +501,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rates_and_shares),
 		cmocka_unit_test(two_readings),
-		cmocka_unit_test(a_machine_that_says_little),
+		cmocka_unit_test(a_machine_with_few_files_is_read),
 		cmocka_unit_test(containers_are_read),
 		cmocka_unit_test(containers_come_and_go),
 		cmocka_unit_test(containers_are_sorted_and_filtered),

@@ -357,7 +357,7 @@ static void masks_where_lists_are_missing(void **state)
 	assert_int_not_equal(t->cpus[33].llc, 0);
 }
 
-static void old_kernels_say_online_in_each_cpu(void **state)
+static void old_kernels_have_online_in_each_cpu(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -604,7 +604,7 @@ int main(void)
 		cmocka_unit_test(only_what_was_asked_for),
 		cmocka_unit_test(available_from_the_zones),
 		cmocka_unit_test(masks_where_lists_are_missing),
-		cmocka_unit_test(old_kernels_say_online_in_each_cpu),
+		cmocka_unit_test(old_kernels_have_online_in_each_cpu),
 		cmocka_unit_test(without_numa_there_is_one_node),
 		cmocka_unit_test(a_cpu_is_on_one_node_only),
 		cmocka_unit_test(nothing_at_all_is_no_data),

@@ -93,7 +93,7 @@ static void all_at_once_in_one_line(void **state)
 	assert_null(strchr(text, '\n'));
 }
 
-static void what_is_no_configuration_says_nothing(void **state)
+static void invalid_configurations_give_no_warning(void **state)
 {
 	static const char *const odd[] = { "{}", "[]", "{\"mounts\":{},\"linux\":[],\"process\":1}",
 					   "{\"mounts\":[1,null,{\"options\":[null]}]}" };
@@ -128,7 +128,7 @@ int main(void)
 		cmocka_unit_test(the_machines_tree_as_a_volume),
 		cmocka_unit_test(a_capability_that_opens_anything),
 		cmocka_unit_test(all_at_once_in_one_line),
-		cmocka_unit_test(what_is_no_configuration_says_nothing),
+		cmocka_unit_test(invalid_configurations_give_no_warning),
 		cmocka_unit_test(a_short_buffer_is_kept_to),
 	};
 

@@ -23,7 +23,7 @@
 /* --- the body ----------------------------------------------------------------------------------- */
 
 /* printf '1700000000.{"event":"planned"}' | openssl dgst -sha256 -hmac Jefe */
-static void a_signature_is_what_openssl_says(void **state)
+static void a_signature_is_that_of_openssl(void **state)
 {
 	char hex[65];
 
@@ -91,7 +91,7 @@ static uint64_t number_of(struct json_object *from, const char *key)
 	return json_object_get_uint64(json_object_object_get(from, key));
 }
 
-static void a_body_says_what_leaves(void **state)
+static void a_body_has_the_planned_blocks(void **state)
 {
 	struct json_object *json;
 	struct drain d;
@@ -118,7 +118,7 @@ static void a_body_says_what_leaves(void **state)
 }
 
 /* Once something is offline it counts, not what was to be: a virtio-mem device shrinks by it. */
-static void a_body_says_what_has_left(void **state)
+static void a_body_has_what_is_offline(void **state)
 {
 	struct json_object *json;
 	struct drain d;
@@ -530,7 +530,7 @@ static void it_is_given_up_in_the_end(void **state)
 	assert_int_equal(counts(f).delivered, 0);
 }
 
-static void a_url_that_is_gone_is_told_nothing(void **state)
+static void a_removed_url_gets_no_event(void **state)
 {
 	struct fixture *f = *state;
 
@@ -575,9 +575,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_signature_is_what_openssl_says),
-		cmocka_unit_test(a_body_says_what_leaves),
-		cmocka_unit_test(a_body_says_what_has_left),
+		cmocka_unit_test(a_signature_is_that_of_openssl),
+		cmocka_unit_test(a_body_has_the_planned_blocks),
+		cmocka_unit_test(a_body_has_what_is_offline),
 		cmocka_unit_test(what_may_be_removed_is_the_machines_word),
 		cmocka_unit_test(urls_are_checked),
 		cmocka_unit_test(pauses_double_up_to_five_minutes),
@@ -587,7 +587,7 @@ int main(void)
 		TEST(a_wall_clock_that_is_set_ahead_drops_nothing),
 		TEST(a_new_process_goes_on),
 		TEST(it_is_given_up_in_the_end),
-		TEST(a_url_that_is_gone_is_told_nothing),
+		TEST(a_removed_url_gets_no_event),
 		TEST(a_secret_must_be_there),
 	};
 

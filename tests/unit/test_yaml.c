@@ -156,7 +156,7 @@ static void mappings_are_in_mappings_and_in_lists(void **state)
 	done(&store);
 }
 
-static void an_error_says_where_and_what_would_be_valid(void **state)
+static void an_error_has_its_line_and_the_valid_values(void **state)
 {
 	refused("size:\n  width: x\n", "/etc/x.yaml:2: size.width: \"x\" is not a whole number");
 	refused("size:\n  inner:\n    depth: 10\n",
@@ -275,7 +275,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mappings_are_in_mappings_and_in_lists),
-		cmocka_unit_test(an_error_says_where_and_what_would_be_valid),
+		cmocka_unit_test(an_error_has_its_line_and_the_valid_values),
 		cmocka_unit_test(what_is_no_yaml_has_a_line),
 		cmocka_unit_test(everything_has_a_bound),
 		cmocka_unit_test(no_file_is_more_than_its_text),

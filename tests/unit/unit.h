@@ -41,8 +41,8 @@
 
 /* For tests with threads: a failed check ends the program (cmocka's own switch for it). Otherwise
  * cmocka would jump out of the test and tear down while the threads go on with variables of a
- * function that has been left, and with locks that nobody gives back; a check that fails on another
- * thread would jump onto that of the test. */
+ * function that has returned, and with locks that stay locked; a check that fails on another thread
+ * would jump onto the stack of the test's. */
 #define END_WHEN_A_CHECK_FAILS                                                     \
 	__attribute__((constructor)) static void unit_end_when_a_check_fails(void) \
 	{                                                                          \
