@@ -197,11 +197,11 @@ static struct subscriber *find(const struct agent_publisher *publisher,
 	struct subscriber *to;
 
 	LIST_FOREACH(to, &publisher->subscribers, of_list)
-	if (to->call == call)
-		return to;
+		if (to->call == call)
+			return to;
 	LIST_FOREACH(to, &publisher->busy, of_list)
-	if (to->call == call)
-		return to;
+		if (to->call == call)
+			return to;
 	return NULL;
 }
 
@@ -254,7 +254,7 @@ void agent_publisher_unfollow(struct agent_publisher *publisher, const void *ctx
 	pthread_mutex_unlock(&publisher->lock);
 }
 
-static void tell(const struct agent_publisher *publisher)
+static void notify_followers(const struct agent_publisher *publisher)
 {
 	for (size_t i = 0; i < FOLLOWERS; i++)
 		if (publisher->followers[i].changed)
@@ -282,7 +282,7 @@ void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *re
 		stow_rpc_message_free(publisher->current);
 	}
 	publisher->current = report;
-	tell(publisher);
+	notify_followers(publisher);
 	pthread_mutex_unlock(&publisher->lock);
 }
 
@@ -304,7 +304,7 @@ void agent_publisher_set_mode(struct agent_publisher *publisher, enum stow_chang
 	if (publisher->mode != mode) {
 		publisher->mode = mode;
 		send_all(publisher, NULL);
-		tell(publisher);
+		notify_followers(publisher);
 	}
 	pthread_mutex_unlock(&publisher->lock);
 }

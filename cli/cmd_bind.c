@@ -290,8 +290,7 @@ static void print_text(const struct bind *b)
 	}
 	if (!b->dry_run && !stow_idset_empty(&b->mems))
 		printf("The processes' memory policies are unchanged, as no system call sets that "
-		       "of "
-		       "another process: they hold within these nodes.\n");
+		       "of another process: they hold within these nodes.\n");
 	else if (!b->dry_run && !b->thread)
 		printf("Memory is not bound: pages stay, and new ones come from where the policy "
 		       "says.\n");
@@ -327,7 +326,7 @@ static int print_json(const struct bind *b)
 	return json_print(&w, o);
 }
 
-/* Without the ledger, nobody knows whether a process is in a container. */
+/* Only the ledger tells whether a process is in a container. */
 static int open_context(struct bind *b, struct stow_err *err)
 {
 	int r = cli_context_open_anyway(&b->context, NULL, false, err);
@@ -397,7 +396,7 @@ int cmd_bind(int argc, char **argv)
 	if (argc == optind)
 		return wrong("the number of a process, or a container, is missing");
 	if (!b.node_list && !b.cpu_list && !b.memory_list)
-		return wrong("one of --nodes, --cpus and --memory is wanted");
+		return wrong("expected --nodes, --cpus or --memory");
 	if (b.thread && b.memory_list)
 		return wrong("--memory is not for a --thread: memory nodes are those of a cgroup");
 	if (run(&b, argv + optind, &err) < 0) {

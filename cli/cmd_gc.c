@@ -66,37 +66,42 @@ static int keep_what_is_needed(const struct cli_context *context, struct stow_er
 	return context->config && context->config->partitions ? 0 : stow_admin_forgo(err);
 }
 
+/* Replace a ledger that is damaged, or of another version, by a new one, made from the containers'
+ * cgroups. `context` was not opened. */
+static int rebuild_ledger(struct cli_context *context, struct stow_err *err)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
+	char aside[512];
+	int r;
+
+	r = stow_root_open("/", &root, err);
+	if (r == 0)
+		r = stow_ledger_set_aside(root, aside, sizeof(aside), err);
+	if (r < 0)
+		return r;
+	if (aside[0])
+		printf("the old ledger is now %s\n", aside);
+	else
+		printf("the ledger was missing\n");
+	r = cli_context_open_anyway(context, NULL, true, err);
+	if (r == 0)
+		r = stow_rebuild(&context->grant, err);
+	if (r >= 0)
+		printf("%d exclusive grants were found in the cgroups and entered again\n", r);
+	return r;
+}
+
 static int gc(bool rebuild, bool quiet)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
 	struct stow_gc_result result;
 	struct stow_err err;
-	char aside[512];
 	bool changed;
 	int r;
 
 	r = cli_context_open_anyway(&context, NULL, false, &err);
-	/* The ledger is damaged, or of another version: create a new one from the containers'
-	 * cgroups. */
-	if ((r == -EUCLEAN || r == -EPROTO) && rebuild) {
-		_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-
-		r = stow_root_open("/", &root, &err);
-		if (r == 0)
-			r = stow_ledger_set_aside(root, aside, sizeof(aside), &err);
-		if (r < 0)
-			return cli_fail(&err);
-		if (aside[0])
-			printf("the old ledger is now %s\n", aside);
-		else
-			printf("the ledger was missing\n");
-		r = cli_context_open_anyway(&context, NULL, true, &err);
-		if (r == 0)
-			r = stow_rebuild(&context.grant, &err);
-		if (r >= 0)
-			printf("%d exclusive grants were found in the cgroups and entered again\n",
-			       r);
-	}
+	if ((r == -EUCLEAN || r == -EPROTO) && rebuild)
+		r = rebuild_ledger(&context, &err);
 	if (r >= 0)
 		r = keep_what_is_needed(&context, &err);
 	if (r < 0)

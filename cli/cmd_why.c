@@ -163,8 +163,7 @@ int cmd_why(int argc, char **argv)
 		"  -J, --json         print JSON; with --follow, one object after another\n"
 		"  -s, --sysroot DIR  read the ledger of a copied tree\n"
 		"  ID                 a container's id, the beginning of it, or its name; without "
-		"it, "
-		"the\n"
+		"it, the\n"
 		"                     newest 100 events of all, or with --since all since then\n",
 		1,
 		NULL

@@ -13,26 +13,19 @@
 
 static const char *const strategies[] = { "default", "tight", "spread", NULL };
 
-#define POD_SETTINGS                                                                                    \
-	{ "file",   STOW_SETTING_TEXT,                                                                  \
-	  AT(file), 0,                                                                                  \
-	  0,	    NULL,                                                                               \
-	  "FILE",   "read annotations from a JSON file; - for standard input" },                        \
-		{ "name",   STOW_SETTING_TEXT,                                                          \
-		  AT(name), 0,                                                                          \
-		  0,	    NULL,                                                                       \
-		  "NAME",   "name of the pod, for display" },                                           \
-		{ "namespace", STOW_SETTING_TEXT, AT(ns), 0, 0, NULL, "NAME", "namespace of the pod" }, \
-		{ "node", STOW_SETTING_TEXT,	       AT(node), 0, 0, NULL,                            \
-		  "NODE", "place on this machine only" },                                               \
-		{ "pods",   STOW_SETTING_NUMBER,                                                        \
-		  AT(pods), 1,                                                                          \
-		  1000,	    NULL,                                                                       \
-		  "N",	    "place the same pod N times, all or none (1)" },                            \
-	{                                                                                               \
-		"strategy", STOW_SETTING_WORD, AT(strategy), 0, 0, strategies, "WORD",                  \
-			"tight: the fullest machine that fits; spread: the emptiest"                    \
-	}
+/* clang-format off */
+#define TEXT(name, field, arg, help) \
+	{ name, STOW_SETTING_TEXT, AT(field), 0, 0, NULL, arg, help }
+#define POD_SETTINGS \
+	TEXT("file", file, "FILE", "read annotations from a JSON file; - for standard input"), \
+	TEXT("name", name, "NAME", "name of the pod, for display"), \
+	TEXT("namespace", ns, "NAME", "namespace of the pod"), \
+	TEXT("node", node, "NODE", "place on this machine only"), \
+	{ "pods", STOW_SETTING_NUMBER, AT(pods), 1, 1000, NULL, "N", \
+	  "place the same pod N times, all or none (1)" }, \
+	{ "strategy", STOW_SETTING_WORD, AT(strategy), 0, 0, strategies, "WORD", \
+	  "tight: the fullest machine that fits; spread: the emptiest" }
+/* clang-format on */
 
 static const struct stow_setting place_settings[] = {
 	POD_SETTINGS,

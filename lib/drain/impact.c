@@ -155,16 +155,16 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
 
 /* --- which containers have to move ---------------------------------------- */
 
-static void read_promise(struct impact_container *j, int node)
+static void read_promise(struct impact_container *c, int node)
 {
-	const struct stow_record *record = j->container->record;
+	const struct stow_record *record = c->container->record;
 
 	for (size_t i = 0; i < record->n_shares; i++) {
 		if (record->shares[i].node != node)
 			continue;
-		j->memory += record->shares[i].memory;
+		c->memory += record->shares[i].memory;
 		for (size_t p = 0; p < record->n_pages; p++)
-			j->hugepages += record->shares[i].pages[p] * record->pages[p].size;
+			c->hugepages += record->shares[i].pages[p] * record->pages[p].size;
 	}
 }
 
@@ -190,21 +190,21 @@ static uint64_t shortage(const struct impact *a)
 	for (size_t i = 0; i < node->n_pools; i++)
 		promised += node->pools[i].total * node->pools[i].size;
 	for (size_t i = 0; i < a->containers.n; i++) {
-		const struct impact_container *j = &a->list[i];
+		const struct impact_container *c = &a->list[i];
 
-		if (j->leaves || j->ends) {
-			promised = stow_saturating_sub(promised, j->hugepages);
+		if (c->leaves || c->ends) {
+			promised = stow_saturating_sub(promised, c->hugepages);
 			continue;
 		}
-		promised += j->memory;
+		promised += c->memory;
 		/* The pages of a lease come into the pools with its container; those of a claim are
 		 * there. */
-		if (j->container->record->state == STOW_STATE_LEASE &&
-		    !stow_record_is_share(j->container->record))
-			promised += j->hugepages;
-		if (stow_idset_count(&j->container->record->nodes) == 1 &&
-		    stow_idset_has(&j->container->record->nodes, a->plan->node))
-			bound += j->anon;
+		if (c->container->record->state == STOW_STATE_LEASE &&
+		    !stow_record_is_share(c->container->record))
+			promised += c->hugepages;
+		if (stow_idset_count(&c->container->record->nodes) == 1 &&
+		    stow_idset_has(&c->container->record->nodes, a->plan->node))
+			bound += c->anon;
 	}
 	for (size_t b = 0; b < a->plan->n_blocks; b++)
 		gone += (a->plan->blocks[b].use.pages[STOW_PAGE_FREE] +
@@ -215,6 +215,13 @@ static uint64_t shortage(const struct impact *a)
 		stow_saturating_sub(promised, stow_saturating_sub(cap->mem_total, a->plan->bytes));
 	bound = stow_saturating_sub(bound, available);
 	return STOW_MAX(promised, bound);
+}
+
+/* Return whether a container that frees `gain` bytes is a better choice than one that frees
+ * `other`: the smallest that suffices, or else the largest. */
+static bool is_better(uint64_t gain, uint64_t other, uint64_t short_of)
+{
+	return gain >= short_of ? other < short_of || gain < other : gain > other;
 }
 
 /* --- containers of Kubernetes' claims, which are evicted with their pods --- */
@@ -229,7 +236,7 @@ static void evict_share(struct impact *a, struct impact_container *share)
 }
 
 /* A claim cannot move: it was allocated on this NUMA node. */
-static int decide_share(struct impact *a, struct impact_container *j, struct stow_err *err)
+static int decide_share(struct impact *a, struct impact_container *c, struct stow_err *err)
 {
 	static const char *const whys[] = {
 		[STOW_DRAIN_MODE_REPIN] = "and cannot be moved; delete its pod, or give the claim "
@@ -238,10 +245,10 @@ static int decide_share(struct impact *a, struct impact_container *j, struct sto
 					  "true\" can have its pod evicted; delete its pod",
 		[STOW_DRAIN_MODE_REFUSE] = "and drain=refuse; delete its pod",
 	};
-	const struct stow_record *record = j->container->record;
+	const struct stow_record *record = c->container->record;
 
 	if (record->drain == STOW_DRAIN_MODE_EVICT && a->plan->evicts) {
-		evict_share(a, j);
+		evict_share(a, c);
 		return 0;
 	}
 	return stow_err_set(err, EBUSY,
@@ -251,9 +258,9 @@ static int decide_share(struct impact *a, struct impact_container *j, struct sto
 }
 
 /* Evict the shares that a container holds, as far as they allow it. */
-static int decide_holder(struct impact *a, const struct impact_container *j, struct stow_err *err)
+static int decide_holder(struct impact *a, const struct impact_container *c, struct stow_err *err)
 {
-	const struct stow_record *record = j->container->record;
+	const struct stow_record *record = c->container->record;
 	int r = 0;
 
 	for (size_t i = 0; i < a->containers.n && r == 0; i++)
@@ -269,80 +276,79 @@ static struct impact_container *next_to_evict(struct impact *a, uint64_t short_o
 	struct impact_container *best = NULL;
 
 	for (size_t i = 0; i < a->containers.n; i++) {
-		struct impact_container *j = &a->list[i];
-		uint64_t gain = j->memory + j->hugepages;
+		struct impact_container *c = &a->list[i];
+		uint64_t gain = c->memory + c->hugepages;
 		uint64_t other = best ? best->memory + best->hugepages : 0;
 
-		if (j->ends || gain == 0 || !a->plan->evicts ||
-		    !stow_record_is_share(j->container->record) ||
-		    j->container->record->drain != STOW_DRAIN_MODE_EVICT)
+		if (c->ends || gain == 0 || !a->plan->evicts ||
+		    !stow_record_is_share(c->container->record) ||
+		    c->container->record->drain != STOW_DRAIN_MODE_EVICT)
 			continue;
-		if (!best || (gain >= short_of ? other < short_of || gain < other : gain > other))
-			best = j;
+		if (!best || is_better(gain, other, short_of))
+			best = c;
 	}
 	return best;
 }
 
 /* Decide what is done with a container; fail when its memory must move and may not. */
-static int decide_one(struct impact *a, struct impact_container *j, bool must_leave,
+static int decide_one(struct impact *a, struct impact_container *c, bool must_leave,
 		      struct stow_err *err)
 {
-	const struct stow_record *record = j->container->record;
+	const struct stow_record *record = c->container->record;
 	char bytes[32];
 
 	if (record->state == STOW_STATE_LEASE) {
 		if (!must_leave)
 			return 0;
 		if (stow_record_is_share(record))
-			return decide_share(a, j, err);
+			return decide_share(a, c, err);
 		return stow_err_set(err, EBUSY,
 				    "NUMA node %d is reserved for \"%.128s\" (%s), which has not "
 				    "started yet; wait for it, or release the reservation",
 				    a->plan->node, name_of(record),
 				    *record->reservation ? record->reservation : record->id);
 	}
-	if (record->drain == STOW_DRAIN_MODE_REFUSE && (must_leave || j->bytes))
+	if (record->drain == STOW_DRAIN_MODE_REFUSE && (must_leave || c->bytes))
 		return stow_err_set(err, EBUSY,
 				    "container \"%.128s\" (%.64s) has drain=refuse, and %s there",
 				    name_of(record), record->id,
-				    j->bytes ? stow_format_size(j->bytes, bytes, sizeof(bytes))
+				    c->bytes ? stow_format_size(c->bytes, bytes, sizeof(bytes))
 					     : "its promise");
-	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || j->bytes) &&
+	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || c->bytes) &&
 	    stow_record_is_holder(record))
-		return decide_holder(a, j, err);
-	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || j->bytes))
-		j->ends = true;
+		return decide_holder(a, c, err);
+	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || c->bytes))
+		c->ends = true;
 	else if (must_leave)
-		j->leaves = true;
+		c->leaves = true;
 	return 0;
 }
 
 /* Return how much the node gains when the container has moved. */
-static uint64_t gain_of(const struct impact_container *j)
+static uint64_t gain_of(const struct impact_container *c)
 {
-	uint64_t promised = j->memory + j->hugepages;
+	uint64_t promised = c->memory + c->hugepages;
 
-	return STOW_MAX(promised, j->anon);
+	return STOW_MAX(promised, c->anon);
 }
 
-/* Choose the container to move when the rest of the node is too small: the smallest that suffices,
- * or else the largest. */
+/* Choose the container to move when the rest of the node is too small. */
 static struct impact_container *next_to_leave(struct impact *a, uint64_t short_of)
 {
 	struct impact_container *best = NULL;
 
 	for (size_t i = 0; i < a->containers.n; i++) {
-		struct impact_container *j = &a->list[i];
-		uint64_t gain = gain_of(j), other = best ? gain_of(best) : 0;
+		struct impact_container *c = &a->list[i];
+		uint64_t gain = gain_of(c), other = best ? gain_of(best) : 0;
 
-		if (j->leaves || j->ends || gain == 0 ||
-		    j->container->record->state != STOW_STATE_ACTIVE ||
-		    stow_record_is_holder(j->container->record) ||
-		    j->container->record->drain != STOW_DRAIN_MODE_REPIN ||
-		    !stow_idset_has(&j->container->record->nodes, a->plan->node))
+		if (c->leaves || c->ends || gain == 0 ||
+		    c->container->record->state != STOW_STATE_ACTIVE ||
+		    stow_record_is_holder(c->container->record) ||
+		    c->container->record->drain != STOW_DRAIN_MODE_REPIN ||
+		    !stow_idset_has(&c->container->record->nodes, a->plan->node))
 			continue;
-		if (!best || (gain >= short_of ? other < short_of || gain < other : gain > other))
-			best = j;
+		if (!best || is_better(gain, other, short_of))
+			best = c;
 	}
 	return best;
 }
@@ -363,34 +369,34 @@ static int decide(struct impact *a, struct stow_err *err)
 	int r = 0;
 
 	for (size_t i = 0; i < a->containers.n && r == 0; i++) {
-		struct impact_container *j = &a->list[i];
+		struct impact_container *c = &a->list[i];
 
-		if (moves_to(j->container->record, a->plan->node))
+		if (moves_to(c->container->record, a->plan->node))
 			return stow_err_set(err, EBUSY,
 					    "container %.128s is being moved to NUMA "
 					    "node %d at this moment; wait for it",
-					    j->container->record->id, a->plan->node);
-		r = decide_one(a, j,
+					    c->container->record->id, a->plan->node);
+		r = decide_one(a, c,
 			       a->plan->whole_node &&
-				       stow_idset_has(&j->container->record->nodes, a->plan->node),
+				       stow_idset_has(&c->container->record->nodes, a->plan->node),
 			       err);
 	}
 	while (r == 0 && !a->plan->whole_node && (short_of = shortage(a)) > 0) {
-		struct impact_container *j = next_to_leave(a, short_of);
-		struct impact_container *share = j ? NULL : next_to_evict(a, short_of);
+		struct impact_container *c = next_to_leave(a, short_of);
+		struct impact_container *share = c ? NULL : next_to_evict(a, short_of);
 
 		if (share) {
 			evict_share(a, share);
 			continue;
 		}
-		if (!j)
+		if (!c)
 			return stow_err_set(err, ENOSPC,
 					    "NUMA node %d would be short of %s for what it has "
 					    "promised and what is bound to it, and no container "
 					    "there can move",
 					    a->plan->node,
 					    stow_format_size(short_of, text, sizeof(text)));
-		j->leaves = true;
+		c->leaves = true;
 	}
 	return r;
 }
@@ -399,15 +405,15 @@ static int decide(struct impact *a, struct stow_err *err)
 
 static int on_planned(void *ctx, const struct stow_repin_progress *progress)
 {
-	struct impact_container *j = ctx;
+	struct impact_container *c = ctx;
 
-	j->nodes = progress->to;
+	c->nodes = progress->to;
 	return 0;
 }
 
-static int find_place(struct impact *a, struct impact_container *j, struct stow_err *err)
+static int find_place(struct impact *a, struct impact_container *c, struct stow_err *err)
 {
-	struct stow_repin_options options = { .dry_run = true, .progress = on_planned, .ctx = j };
+	struct stow_repin_options options = { .dry_run = true, .progress = on_planned, .ctx = c };
 	struct stow_err why = { 0 };
 	int r;
 
@@ -418,22 +424,22 @@ static int find_place(struct impact *a, struct impact_container *j, struct stow_
 		return stow_err_set(err, ENOSPC,
 				    "container \"%.128s\" would have nowhere to go: there is no "
 				    "other NUMA node with memory",
-				    name_of(j->container->record));
-	r = stow_repin(a->context, j->container->record->id, &options, &why);
+				    name_of(c->container->record));
+	r = stow_repin(a->context, c->container->record->id, &options, &why);
 	if (r == -ESRCH || r == -ENOENT) { /* it has just ended */
-		j->leaves = false;
+		c->leaves = false;
 		return 0;
 	}
 	return r < 0 ? stow_err_set(err, r == -ENOSPC ? ENOSPC : EBUSY,
 				    "container \"%.128s\" (%.64s) would have nowhere to go: %s",
-				    name_of(j->container->record), j->container->record->id,
+				    name_of(c->container->record), c->container->record->id,
 				    why.msg)
 		     : 0;
 }
 
 /* Return the most that may have to move. Without /proc/kpage* the content of the blocks is unknown:
  * it may be all that the node has in use. */
-static uint64_t at_most(const struct impact *a)
+static uint64_t most_to_move(const struct impact *a)
 {
 	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
 	uint64_t used = node ? stow_saturating_sub(node->mem_total, node->mem_available) : 0;
@@ -446,7 +452,7 @@ static uint64_t at_most(const struct impact *a)
 static int check_room(struct impact *a, struct stow_err *err)
 {
 	uint64_t room = 0, free_huge = 0;
-	uint64_t needed = a->plan->use_known ? a->plan->to_move : at_most(a);
+	uint64_t needed = a->plan->use_known ? a->plan->to_move : most_to_move(a);
 	char list[512] = "", need[32], have[32];
 	size_t len = 0;
 	bool others = false;
@@ -458,8 +464,8 @@ static int check_room(struct impact *a, struct stow_err *err)
 			free_huge += stow_saturating_sub(use->pools[p].pages, use->pools[p].used) *
 				     use->pools[p].size;
 	}
-	needed = stow_saturating_sub(needed,
-				     free_huge); /* free hugepages are dissolved, not moved */
+	/* Free hugepages are dissolved, not moved. */
+	needed = stow_saturating_sub(needed, free_huge);
 	for (size_t i = 0; i < a->containers.n; i++)
 		if (a->list[i].ends)
 			needed = stow_saturating_sub(needed, a->list[i].bytes);
@@ -495,7 +501,9 @@ static int check_room(struct impact *a, struct stow_err *err)
 
 /* --- the result ----------------------------------------------------------- */
 
-static char *holds(struct stow_root *root, const struct stow_record *record)
+/* Return what the first of the container's processes that keeps pages in place does that with;
+ * "" if none does, or it is not known. NULL: out of memory. */
+static char *suspected_hold(struct stow_root *root, const struct stow_record *record)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_free_ pid_t *pids = NULL;
@@ -510,25 +518,25 @@ static char *holds(struct stow_root *root, const struct stow_record *record)
 	return strdup("");
 }
 
-static int add_affected(struct impact *a, const struct impact_container *j)
+static int add_affected(struct impact *a, const struct impact_container *c)
 {
-	const struct stow_record *record = j->container->record;
+	const struct stow_record *record = c->container->record;
 	struct stow_drain_affected *to = &a->plan->affected[a->plan->n_affected++];
 	char label[STOW_RECORD_LABEL_MAX];
 
 	*to = (struct stow_drain_affected){
 		.key = record->key,
 		.id = strdup(stow_record_label(record, label)),
-		.holds = stow_record_is_holder(record) && j->ends,
+		.holds = stow_record_is_holder(record) && c->ends,
 		.pod = stow_text_copy(record->pod, SIZE_MAX),
 		.ns = stow_text_copy(record->ns, SIZE_MAX),
 		.name = stow_text_copy(record->name, SIZE_MAX),
-		.bytes = j->bytes,
-		.action = j->ends     ? STOW_DRAIN_ACTION_END
-			  : j->leaves ? STOW_DRAIN_ACTION_MOVE
+		.bytes = c->bytes,
+		.action = c->ends     ? STOW_DRAIN_ACTION_END
+			  : c->leaves ? STOW_DRAIN_ACTION_MOVE
 				      : STOW_DRAIN_ACTION_RETURN,
-		.nodes = j->leaves ? j->nodes : record->nodes,
-		.suspect = holds(a->context->root, record),
+		.nodes = c->leaves ? c->nodes : record->nodes,
+		.suspect = suspected_hold(a->context->root, record),
 	};
 	if (stow_record_is_share(record)) {
 		to->uid = strdup(record->claim->uid);

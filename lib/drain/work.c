@@ -65,22 +65,20 @@ static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *er
 	}
 }
 
-/* Append "; page 0x... of container ...: ..." to the kernel's error. */
-static int blame(struct stow_draining *d, uint64_t id, int r, uint64_t left, struct stow_err *err)
+/* Replace the kernel's error by what keeps the block online, or add what was still to be moved. */
+static int explain_failure(struct stow_draining *d, uint64_t id, int r, uint64_t left,
+			   struct stow_err *err)
 {
+	struct stow_err why = *err;
 	char text[700] = "", size[32];
 
 	if (d->culprits.n)
 		stow_culprit_format(&d->culprits.list[0], text, sizeof(text));
-	if (r == -ECANCELED)
-		return r;
 	if (*text)
 		return stow_err_set(err, -r, "block %" PRIu64 " would not go offline: %s%s", id,
 				    text, d->culprits.n > 1 ? " (and others)" : "");
 	if (left)
-		snprintf(text, sizeof(text), "%.600s", err->msg);
-	if (left)
-		return stow_err_set(err, -r, "%s; %s in it were still to be moved", text,
+		return stow_err_set(err, -r, "%.600s; %s in it were still to be moved", why.msg,
 				    stow_format_size(left * d->page_size, size, sizeof(size)));
 	return strstr(err->msg, "block") ? r : stow_err_wrap(err, r, "block %" PRIu64, id);
 }
@@ -126,9 +124,10 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 		d->bytes_moved += stow_block_use_sum(&block->use, true) * d->page_size;
 	if (r < 0) {
 		stow_drain_set_gone(d, index, false);
-		if (r != -ECANCELED)
+		if (r != -ECANCELED) {
 			find_culprits(d, kmsg, id, &left);
-		r = blame(d, id, r, left, &why);
+			r = explain_failure(d, id, r, left, &why);
+		}
 	} else if (r2 < 0) {
 		r = r2;
 	}

@@ -19,12 +19,11 @@ const char *stow_adopted_text(const struct stow_adopted *container)
 {
 	if (container->entered)
 		return "was started without the hook: it is kept off exclusive CPUs";
-	return container->no_cpuset ? "was started without the hook, and cannot be kept off "
-				      "exclusive CPUs: its cgroup "
-				      "has no "
-				      "cpuset controller"
-				    : "was started without the hook, and is not kept off exclusive "
-				      "CPUs (adopt: no)";
+	return container->no_cpuset
+		       ? "was started without the hook, and cannot be kept off exclusive CPUs: its "
+			 "cgroup has no cpuset controller"
+		       : "was started without the hook, and is not kept off exclusive CPUs (adopt: "
+			 "no)";
 }
 
 /* A container that is in the ledger, or entered as unmanaged already, by its cgroup. */
@@ -179,8 +178,8 @@ static bool is_left_over(const struct known *known, size_t i)
 	return false;
 }
 
-/* Also collect the entries, and remove those that are left over. */
-static int learn(struct known *known, struct stow_err *err)
+/* Add the entries, and remove those that are left over. */
+static int add_entries(struct known *known, struct stow_err *err)
 {
 	struct stow_first first = { .err = err };
 
@@ -341,7 +340,7 @@ int stow_adopt(const struct stow_grant_context *context, struct stow_adoption *r
 	r = add_records(&known, err);
 	if (r < 0)
 		return r;
-	stow_first_note(&first, learn(&known, first.err));
+	stow_first_note(&first, add_entries(&known, first.err));
 	r = stow_discover(context->root, has_grants_below, &known, &discovery, &why);
 	if (r < 0 && r != -ENOENT)
 		stow_first_note(&first, stow_err_move(first.err, r, &why));

@@ -43,11 +43,10 @@ bool stow_fit_nodes(const struct stow_grant_context *context, struct stow_record
 
 	if (stow_idset_equal(nodes, &record->nodes))
 		return true;
-	/* A share on one node can move as a whole; for hugepages and shares on several nodes there
-	 * is `repin`. */
+	/* Only a share on one node can move as a whole: for hugepages and shares on several nodes
+	 * there is `repin`. Otherwise the memory must be able to stay where it is. */
 	if (record->n_shares != 1 || record->n_pages || stow_idset_count(nodes) != 1)
-		return stow_idset_subset(&record->nodes,
-					 nodes); /* the memory may still be where it was */
+		return stow_idset_subset(&record->nodes, nodes);
 	STOW_IDSET_FOR(id, nodes)
 		at = id;
 	if (room_read(context, &room) < 0)

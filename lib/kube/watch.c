@@ -115,10 +115,7 @@ int stow_kube_watch(struct stow_kube *kube, const char *collection,
 	_cleanup_free_ char *path = strdup(collection);
 	int r = 0;
 
-	if (!watch || !path || !(watch->path = strdup(collection)) ||
-	    strlen(version) >= sizeof(watch->version)) {
-		if (watch)
-			free(watch->path);
+	if (!watch || !path || !(watch->path = strdup(collection))) {
 		free(watch);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
@@ -126,7 +123,11 @@ int stow_kube_watch(struct stow_kube *kube, const char *collection,
 	watch->ops = ops;
 	watch->ctx = ctx;
 	snprintf(watch->version, sizeof(watch->version), "%s", version);
-	r = stow_kube_add_query(&path, "watch", "1", err);
+	if (strlen(version) >= VERSION_MAX)
+		r = stow_err_set(err, EBADMSG, "the resourceVersion has more than %d bytes",
+				 VERSION_MAX - 1);
+	if (r == 0)
+		r = stow_kube_add_query(&path, "watch", "1", err);
 	if (r == 0)
 		r = stow_kube_add_query(&path, "allowWatchBookmarks", "true", err);
 	if (r == 0)

@@ -49,7 +49,8 @@ static uint64_t number_of(sqlite3_stmt *stmt, int column)
 	return (uint64_t)sqlite3_column_int64(stmt, column);
 }
 
-/* Return 0 for NULL, and the number plus 1 otherwise. */
+/* Return a number of which the table has NULL for none: in the row, 0 is none, and any number is
+ * one higher. */
 static uint64_t number_or_none(sqlite3_stmt *stmt, int column)
 {
 	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0 : number_of(stmt, column) + 1;
@@ -348,7 +349,7 @@ static int write_pools(struct stow_ledger *ledger, const struct stow_drain_row *
 	for (size_t i = 0; i < row->n_pools && r == 0; i++) {
 		const struct stow_drain_row_pool *p = &row->pools[i];
 
-		/* 0 becomes NULL again, and any other number one less. */
+		/* As in number_or_none(). */
 		r = stow_sql_run(ledger, err,
 				 "INSERT INTO drain_pool VALUES(?1, ?2, ?3, ?4, ?5,"
 				 " nullif(?6, -1), nullif(?7, -1))",

@@ -310,8 +310,8 @@ int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *rec
 		       struct stow_err *err)
 {
 	static const char *const statements[] = {
-		"DELETE FROM share WHERE container = ? AND target = 0", /* its pages are deleted
-									   with it */
+		/* With a share its pages are deleted. */
+		"DELETE FROM share WHERE container = ? AND target = 0",
 		"DELETE FROM cpu WHERE container = ? AND target = 0",
 		"DELETE FROM saved WHERE container = ?",
 	};

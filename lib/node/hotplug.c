@@ -15,9 +15,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define MEMORY_DIR "/sys/devices/system/memory"
-#define HAND_STEP  (STOW_SECOND / 10)
-#define EJECT_STEP (STOW_SECOND / 20)
+#define MEMORY_DIR    "/sys/devices/system/memory"
+#define WATCHDOG_STEP (STOW_SECOND / 10)
+#define EJECT_STEP    (STOW_SECOND / 20)
 
 #define INTERRUPT SIGRTMAX
 
@@ -156,7 +156,7 @@ static void nothing(int sig)
 
 static void wait_step(struct watchdog *watchdog, bool interrupting)
 {
-	uint64_t until = stow_clock_monotonic() + HAND_STEP;
+	uint64_t until = stow_clock_monotonic() + WATCHDOG_STEP;
 	struct timespec t;
 
 	if (!interrupting && watchdog->deadline < until)

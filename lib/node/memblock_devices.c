@@ -59,7 +59,7 @@ static int device_by_alias(struct stow_memblocks *list, enum stow_memdev_kind ki
 	return (int)list->n_devices - 1;
 }
 
-/* Assign the blocks that overlap [start, end) to the device, but those that have a device. */
+/* Assign the blocks that overlap [start, end) to the device, unless they have another one. */
 static void assign_range(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
 {
 	size_t lo = 0, hi = list->n_blocks;

@@ -334,7 +334,7 @@ static void read_one(struct stow_root *root, struct stow_knob_setting *s)
 	}
 }
 
-/* Append the settings of one knob; those of a number only if it is not negative. */
+/* Append the settings of one knob: one for each number that its '*' can be. */
 static int read_knob(struct stow_root *root, const struct stow_knob *knob,
 		     struct stow_knob_settings *ret, struct stow_err *err)
 {

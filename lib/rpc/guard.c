@@ -166,8 +166,8 @@ static bool evict_anonymous(struct rpc_guard *guard, const struct rpc_key *key)
 
 	if (key)
 		TAILQ_FOREACH(c, &key->connections, of_key)
-	if (c->class == RPC_ANONYMOUS && !c->is_cut)
-		break;
+			if (c->class == RPC_ANONYMOUS && !c->is_cut)
+				break;
 	if (!c || is_young(c))
 		return false;
 	rpc_guard_cut(c, RPC_REFUSED_EVICTED);
@@ -180,10 +180,10 @@ static bool evict_idle(const struct rpc_key *key)
 	struct rpc_connection *c;
 
 	TAILQ_FOREACH(c, &key->connections, of_key)
-	if (c->class != RPC_ANONYMOUS && !c->is_cut && c->calls == 0 && !is_young(c)) {
-		rpc_guard_cut(c, RPC_REFUSED_EVICTED);
-		return true;
-	}
+		if (c->class != RPC_ANONYMOUS && !c->is_cut && c->calls == 0 && !is_young(c)) {
+			rpc_guard_cut(c, RPC_REFUSED_EVICTED);
+			return true;
+		}
 	return false;
 }
 
@@ -264,7 +264,7 @@ bool rpc_guard_admit(struct rpc_guard *guard, int fd, const struct sockaddr_stor
 	return c != NULL;
 }
 
-/* Return whether a known peer may have one more connection, or set RPC_REFUSED_... */
+/* Return whether a known peer may have one more connection; *why: why not. */
 static bool takes(struct rpc_guard *guard, struct rpc_key *key, enum rpc_class class,
 		  enum rpc_refusal *why)
 {

@@ -151,7 +151,7 @@ static bool is_too_much(const struct rpc_connection *c)
 	if (c->key->identity.kind == RPC_BY_ADDRESS)
 		own = UINT64_MAX;
 	TAILQ_FOREACH(other, &c->key->connections, of_key)
-	its += (uint64_t)atomic_load(&other->receiving);
+		its += (uint64_t)atomic_load(&other->receiving);
 	/* Trusted peers may have as much again in total. */
 	return !rpc_guard_has_room(its, own, all,
 				   limits->max_receiving_total * (c->class == RPC_TRUSTED ? 2 : 1),
@@ -198,7 +198,7 @@ int rpc_connection_queue(struct rpc_connection *c, size_t size)
 		if (c->key->identity.kind == RPC_BY_ADDRESS)
 			own = UINT64_MAX;
 		TAILQ_FOREACH(other, &c->key->connections, of_key)
-		its += (uint64_t)atomic_load(&other->queued);
+			its += (uint64_t)atomic_load(&other->queued);
 		fits = rpc_guard_has_room(
 			its, own, (uint64_t)atomic_load(&c->guard->queued),
 			limits->max_queued_total * (c->class == RPC_TRUSTED ? 2 : 1), LOOK);

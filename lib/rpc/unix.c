@@ -34,9 +34,9 @@
 #define SO_PEERPIDFD 77
 #endif
 
-#define NUMBERS_MIN  1024
-#define NUMBERS_MAX  65536
-#define LISTENER_TAB (NUMBERS_MAX - NUMBERS_MIN)
+#define NUMBERS_MIN 1024
+#define NUMBERS_MAX 65536
+#define NUMBERS	    (NUMBERS_MAX - NUMBERS_MIN)
 
 struct connection {
 	bool known, same_namespaces;
@@ -206,7 +206,7 @@ int rpc_listener_new(struct stow_rpc_server *server, int fd, struct rpc_listener
 	listener->next = NUMBERS_MIN;
 	listener->credentials = grpc_insecure_server_credentials_create();
 	listener->stop = eventfd(0, EFD_CLOEXEC);
-	listener->connections = calloc(LISTENER_TAB, sizeof(*listener->connections));
+	listener->connections = calloc(NUMBERS, sizeof(*listener->connections));
 	listener->end = rpc_descriptors_start();
 	if (listener->end > NUMBERS_MAX)
 		listener->end = NUMBERS_MAX;
@@ -220,6 +220,8 @@ int rpc_listener_new(struct stow_rpc_server *server, int fd, struct rpc_listener
 	if (r == 0) {
 		rpc_guard_bound(server->guard, (uint64_t)(listener->end - NUMBERS_MIN) * 7 / 8);
 		r = -pthread_create(&listener->thread, NULL, run, listener);
+		if (r < 0)
+			stow_err_sys(err, -r, "cannot start a thread");
 	}
 	if (r < 0) {
 		rpc_listener_free(listener);
