@@ -187,12 +187,26 @@ int stow_pool_begin(struct stow_settling *s, struct stow_err *err)
 	return stow_pool_put_row(s, err);
 }
 
+/* Forget added pages that the pool no longer has: their memory went offline, or another program
+ * removed them. They would be taken from pages that an administrator adds later. Not while a drain
+ * is under way, which makes such pages again. */
+static int forget_gone(struct stow_settling *s, uint64_t *ret, struct stow_err *err)
+{
+	uint64_t there = STOW_MIN(s->row.added, stow_pool_persistent(&s->kernel));
+
+	*ret = s->row.added - there;
+	s->row.added = there;
+	return *ret ? stow_pool_put_row(s, err) : 0;
+}
+
 static int settle_locked(struct stow_settling *s, int64_t key, struct stow_pool_result *result,
 			 struct stow_err *err)
 {
 	uint64_t outstanding = 0, promised = 0, excess;
 	int r = stow_pool_begin(s, err);
 
+	if (r == 0 && !key)
+		r = forget_gone(s, &result->gone, err);
 	if (r == 0)
 		r = stow_pool_sum(s, key, false, &outstanding, err);
 	if (r < 0)
@@ -252,7 +266,7 @@ int stow_pool_settle_shares(struct stow_root *root, struct stow_ledger *ledger,
 }
 
 static int note(struct stow_ledger *ledger, const char *kind, const struct stow_ledger_pool *pool,
-		uint64_t pages, struct stow_err *err)
+		uint64_t pages, const char *what, struct stow_err *err)
 {
 	char text[160], id[64], size[32];
 	int r;
@@ -260,8 +274,7 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
 	stow_format_size(pool->size, size, sizeof(size));
 	snprintf(id, sizeof(id), "pool-%d-%s", pool->node, size);
 	snprintf(text, sizeof(text), "%" PRIu64 " hugepages of %s on node %d %s", pages, size,
-		 pool->node,
-		 kind[0] == 'd' ? "are still held by files in hugetlbfs" : "were released");
+		 pool->node, what);
 	r = stow_ledger_begin(ledger, err);
 	if (r < 0)
 		return r;
@@ -326,13 +339,19 @@ int stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger, str
 						 first.err);
 		if (stow_first_note(&first, r) < 0)
 			continue;
-		removed = stow_saturating_sub(pools[i].added, after.added);
+		removed = stow_saturating_sub(pools[i].added, after.added + result.gone);
+		if (result.gone)
+			r = note(ledger, "gone", &after, result.gone,
+				 "are gone: their memory is offline, or another program removed "
+				 "them",
+				 first.err);
 		/* Report a debt when it changes, not at every settling. */
-		if (removed && result.debt)
-			stow_first_note(&first,
-					note(ledger, "debt", &after, result.debt, first.err));
-		else if (removed)
-			stow_first_note(&first, note(ledger, "paid", &after, removed, first.err));
+		if (r == 0 && removed && result.debt)
+			r = note(ledger, "debt", &after, result.debt,
+				 "are still held by files in hugetlbfs", first.err);
+		else if (r == 0 && removed)
+			r = note(ledger, "paid", &after, removed, "were released", first.err);
+		stow_first_note(&first, r);
 	}
 	return first.code;
 }

@@ -33,6 +33,7 @@ struct stow_pool_result {
 	uint64_t wanted; /* pages by which the pool had to grow, 0 when it had enough */
 	uint64_t got;	 /* pages that the kernel gave */
 	uint64_t debt;	 /* added pages that no live record accounts for */
+	uint64_t gone;	 /* added pages that the pool no longer has */
 };
 
 /*

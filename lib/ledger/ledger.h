@@ -362,8 +362,8 @@ struct stow_event {
 };
 
 /* Add an event; with `record`, include its CPUs and nodes. `kind`: leased, placed, refused,
- * ignored, observed, undone, released, reclaimed, expired, restored, debt, paid, adopted, kept,
- * left, repinned, drained, undrained, evicted, overlap, partition. */
+ * ignored, observed, undone, released, reclaimed, expired, restored, debt, paid, gone, adopted,
+ * kept, left, repinned, drained, undrained, evicted, overlap, partition. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err);
 /* Read the newest `limit` events, the oldest of them first; those of one id, or of all containers

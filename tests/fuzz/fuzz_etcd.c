@@ -186,8 +186,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct stow_store_options options = { .prefix = "/n/", .lease = 3 * STOW_SECOND };
 	uint64_t last = 0, epoch = 0;
-	const struct stow_store_load load = { on_reservation, on_fence,	  on_answer,
-					      on_drain,	      on_webhook, &last };
+	const struct stow_store_load load = { .reservation = on_reservation,
+					      .fence = on_fence,
+					      .answer = on_answer,
+					      .drain = on_drain,
+					      .webhook = on_webhook,
+					      .ctx = &last };
 	struct stow_err err = { 0 };
 	struct fuzz_step step;
 	void *engine;

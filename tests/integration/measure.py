@@ -8,7 +8,7 @@ import re
 from harness import BUILD, check, finish, run, same, skip
 
 NUMASTOW = os.path.join(BUILD, "numastow")
-BRIEF = ("--runs", "2", "--time", "2ms", "--size", "4Mi")
+BRIEF = ("--runs", "2", "--time", "2ms", "--size", "4Mi", "--force")
 COLUMNS = ["FROM", "TO", "DISTANCE", "HMAT-LATENCY", "HMAT-READ", "LATENCY", "LATENCY-4K", "READ", "READ-WRITE", "NOTE"]
 MORE = ["MEDIAN", "MEDIAN-4K", "READ-MEDIAN", "READ-WRITE-MEDIAN"]
 

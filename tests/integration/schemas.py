@@ -380,7 +380,7 @@ def check_here():
     else:
         commands.add("migrate")
         skip("migrate", "this kernel has no NUMA")
-    brief = ("--runs", "2", "--time", "2ms", "--size", "4Mi")
+    brief = ("--runs", "2", "--time", "2ms", "--size", "4Mi", "--force")
     ask("measure", "measure", "--json", *brief, "--output-all")
     ask("measure", "measure", "--json", *brief, "--latency", "-o", "from,to,latency")
     if os.geteuid():

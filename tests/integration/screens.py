@@ -203,7 +203,7 @@ MORE = (["blocks", "--all", "--output-all"], ["explain", "cpus=4711", "memory=1G
         ["doctor", "--program", name_of(3)], ["hugepages", "set", "0-7", "2Mi=1024"])
 CONTROL = re.compile(r"[\0-\x09\x0b-\x1f\x7f]")
 TOP = ["top", "--batch", "--iterations", "1", "--delay", "100ms"]
-MEASURE = ["measure", "--runs", "1", "--time", "2ms", "--size", "4Mi"]
+MEASURE = ["measure", "--runs", "1", "--time", "2ms", "--size", "4Mi", "--force"]
 COLOURS = set()
 
 

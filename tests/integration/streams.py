@@ -12,7 +12,7 @@ from screens import environment, on_terminal
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 ME = str(os.getpid())
-BRIEF = ("--runs", "1", "--time", "1ms", "--size", "1Mi")
+BRIEF = ("--runs", "1", "--time", "1ms", "--size", "1Mi", "--force")
 COMMANDS = (("--help",), ("--version",), ("help", "output"), ("status",), ("config", "check"), ("topology",), ("topology", "--table"),
             ("topology", "--tree"), ("topology", "--firmware"), ("topology", "--json"), ("topology", "--svg", "-"), ("show",),
             ("show", ME), ("ledger",), ("explain", "cpus=1"), ("why",), ("blocks",), ("stat",), ("stat", "--meminfo"), ("stat", ME),

@@ -322,6 +322,30 @@ static void a_missing_pool_is_an_error(void **state)
 	assert_int_equal(stow_pool_shrink(m->t->root, m->ledger, 7, M2, &change, NULL), -ENOENT);
 }
 
+/* A memory block went offline, and the kernel dissolved the free pages in it. */
+static void pages_that_went_are_not_taken_from_others(void **state)
+{
+	_cleanup_(machine_end) struct machine *m =
+		machine_start((struct played){ 6, 0, 0, 100 }, (struct played){ 0 });
+	struct stow_ledger_pool row = { .node = 0, .size = M2, .added = 4 };
+	struct stow_err err;
+
+	assert_int_equal(stow_ledger_begin(m->ledger, &err), 0);
+	assert_int_equal(
+		stow_ledger_end(m->ledger, stow_ledger_pool_put(m->ledger, &row, &err), &err), 0);
+	m->small.total = 1;
+	show(m, P2, &m->small);
+	assert_int_equal(stow_pool_settle_all(m->t->root, m->ledger, &err), 0);
+	assert_int_equal(m->small.total, 0);
+	/* An administrator's. */
+	m->small.total = 8;
+	show(m, P2, &m->small);
+	assert_int_equal(stow_pool_settle_all(m->t->root, m->ledger, &err), 0);
+	assert_int_equal(m->small.total, 8);
+	assert_int_equal(stow_ledger_pool_get(m->ledger, 0, M2, &row, &err), 0);
+	assert_int_equal(row.added, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +360,7 @@ int main(void)
 		cmocka_unit_test(splitting_gives_small_pages),
 		cmocka_unit_test(promised_large_pages_are_not_split),
 		cmocka_unit_test(a_missing_pool_is_an_error),
+		cmocka_unit_test(pages_that_went_are_not_taken_from_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
