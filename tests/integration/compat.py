@@ -283,7 +283,7 @@ def running():
                                  (["--batch", "1x", me, "0", "0"], 2, "--batch"),
                                  (["--pause", "11s", me, "0", "0"], 2, "over 10s")):
         refused("migrate", options, code, words)
-    for options, code, words in (([me], 2, "one of --nodes, --cpus and --memory"), (["--cpus", "0"], 2, "is missing"),
+    for options, code, words in (([me], 2, "expected --nodes, --cpus or --memory"), (["--cpus", "0"], 2, "is missing"),
                                  (["--cpus", "8191", me], 2, "--cpus: CPU 8191"), (["--cpus", "", me], 2, "is empty"),
                                  (["--nodes", "4095", me], 2, "--nodes: node 4095"),
                                  (["--thread", "--memory", "0", me], 2, "--memory is not for a --thread"),
