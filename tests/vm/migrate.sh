@@ -190,7 +190,7 @@ threads()
 	eq "one thread alone" "$(allowed_cpus "$pid")" 0
 	check "the others are as before" grep -qx "Cpus_allowed_list:.$second" /proc/"$pid"/task/*/status
 	code 2 "$numastow" bind "$pid"
-	has 'one of --nodes, --cpus and --memory'
+	has 'expected --nodes, --cpus or --memory'
 	let_go
 }
 
