@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <grpc/health/v1/health.pb-c.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
@@ -68,28 +67,6 @@ static void find_name(const char *path, char *ret, size_t size)
 	}
 	GENERAL_NAMES_free(names);
 	X509_free(cert);
-}
-
-/* Find the address to connect to: loopback for 0.0.0.0 and [::]. */
-static int find_target(const struct scheduler *s, char *ret, size_t size, struct stow_err *err)
-{
-	struct sockaddr_storage address;
-	socklen_t len;
-	int r = stow_address_parse(s->config.listen, &address, &len, err);
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&address;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address;
-	const char *colon = strrchr(s->config.listen, ':');
-
-	if (r < 0)
-		return r;
-	if (address.ss_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
-		snprintf(ret, size, "127.0.0.1:%d", s->port);
-	else if (address.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
-		snprintf(ret, size, "[::1]:%d", s->port);
-	else
-		snprintf(ret, size, "%.*s:%d", (int)(colon - s->config.listen), s->config.listen,
-			 s->port);
-	return 0;
 }
 
 static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__health__descriptor;
@@ -255,7 +232,7 @@ int scheduler_probe_new(struct scheduler *s, struct scheduler_probe **ret, struc
 	atomic_store(&p->ended, stow_now().mono);
 	if (s->config.certificate)
 		find_name(s->config.certificate, p->name, sizeof(p->name));
-	r = find_target(s, p->target, sizeof(p->target), err);
+	r = stow_address_of_self(s->config.listen, s->port, p->target, sizeof(p->target), err);
 	if (r == 0) {
 		r = -pthread_create(&p->thread, NULL, run, p);
 		if (r < 0)

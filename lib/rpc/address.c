@@ -93,6 +93,23 @@ bool stow_address_is_any(const struct sockaddr_storage *address)
 	return address->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 }
 
+int stow_address_of_self(const char *text, int port, char *ret, size_t size, struct stow_err *err)
+{
+	const char *colon = strrchr(text, ':');
+	struct sockaddr_storage address;
+	socklen_t len;
+	int r = stow_address_parse(text, &address, &len, err);
+
+	if (r < 0)
+		return r;
+	if (stow_address_is_any(&address))
+		snprintf(ret, size, "%s:%d", address.ss_family == AF_INET6 ? "[::1]" : "127.0.0.1",
+			 port);
+	else
+		snprintf(ret, size, "%.*s:%d", (int)(colon - text), text, port);
+	return 0;
+}
+
 int stow_address_port(const struct sockaddr_storage *address)
 {
 	if (address->ss_family == AF_INET)

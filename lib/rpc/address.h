@@ -23,5 +23,9 @@ bool stow_address_is_loopback(const struct sockaddr_storage *address);
 /* Return whether the address stands for all addresses of the machine: 0.0.0.0 or [::]. */
 bool stow_address_is_any(const struct sockaddr_storage *address);
 
+/* Write where a program connects to itself that listens on `text`, with that port: loopback for
+ * 0.0.0.0 and [::]. -EINVAL as for stow_address_parse(). */
+int stow_address_of_self(const char *text, int port, char *ret, size_t size, struct stow_err *err);
+
 /* Return the port in host byte order. */
 int stow_address_port(const struct sockaddr_storage *address);

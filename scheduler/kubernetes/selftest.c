@@ -189,27 +189,6 @@ bool scheduler_selftest_well(struct scheduler_selftest *test, char *why, size_t 
 
 /* --- making and freeing --------------------------------------------------- */
 
-/* Note where to connect to: loopback for 0.0.0.0 and [::]. */
-static int find_peer(struct scheduler_selftest *test, struct stow_err *err)
-{
-	const struct scheduler_selftest_options *options = &test->options;
-	const char *colon = strrchr(options->address, ':');
-	struct sockaddr_storage where;
-	socklen_t len;
-	int r = stow_address_parse(options->address, &where, &len, err);
-
-	if (r < 0)
-		return r;
-	if (stow_address_is_any(&where))
-		snprintf(test->peer, sizeof(test->peer), "%s:%d",
-			 where.ss_family == AF_INET6 ? "[::1]" : "127.0.0.1", options->port);
-	else
-		snprintf(test->peer, sizeof(test->peer), "%.*s:%d", (int)(colon - options->address),
-			 options->address, options->port);
-	snprintf(test->url, sizeof(test->url), "https://%s%s", test->peer, options->path);
-	return 0;
-}
-
 int scheduler_selftest_new(const struct scheduler_selftest_options *options,
 			   struct scheduler_selftest **ret, struct stow_err *err)
 {
@@ -223,9 +202,11 @@ int scheduler_selftest_new(const struct scheduler_selftest_options *options,
 	stow_clock_cond_init(&test->changed);
 	atomic_store(&test->back, stow_clock_monotonic());
 	r = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
-		    ? find_peer(test, err)
+		    ? stow_address_of_self(options->address, options->port, test->peer,
+					   sizeof(test->peer), err)
 		    : stow_err_set(err, EIO, "libcurl does not start");
 	test->options.address = NULL;
+	snprintf(test->url, sizeof(test->url), "https://%s%s", test->peer, options->path);
 	if (r == 0) {
 		r = -pthread_create(&test->thread, NULL, run, test);
 		test->runs = r == 0;

@@ -101,8 +101,16 @@ static void addresses(void **state)
 					     "[::1:1" };
 	struct sockaddr_storage a;
 	struct stow_err err;
+	char self[32];
 	socklen_t len;
 
+	assert_int_equal(stow_address_of_self("0.0.0.0:0", 7, self, sizeof(self), &err), 0);
+	assert_string_equal(self, "127.0.0.1:7");
+	assert_int_equal(stow_address_of_self("[::]:0", 7, self, sizeof(self), &err), 0);
+	assert_string_equal(self, "[::1]:7");
+	assert_int_equal(stow_address_of_self("192.0.2.1:1", 7, self, sizeof(self), &err), 0);
+	assert_string_equal(self, "192.0.2.1:7");
+	assert_int_equal(stow_address_of_self("here:1", 7, self, sizeof(self), &err), -EINVAL);
 	assert_int_equal(stow_address_parse("127.0.0.1:7200", &a, &len, &err), 0);
 	assert_true(stow_address_is_loopback(&a));
 	assert_int_equal(stow_address_port(&a), 7200);
