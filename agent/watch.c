@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -70,23 +69,32 @@ void agent_watch_close(struct agent_watch *watch)
 	watch->ledger = watch->uevent = -1;
 }
 
-bool agent_watch_ledger(struct agent_watch *watch)
+bool agent_watch_events(int inotify, bool (*concerns)(const struct inotify_event *event))
 {
-	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	bool ours = false;
+	char buf[65536] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool any = false;
 	ssize_t n;
 
-	while ((n = read(watch->ledger, buf, sizeof(buf))) > 0)
+	while ((n = read(inotify, buf, sizeof(buf))) > 0)
 		for (char *p = buf; p < buf + n;) {
 			const struct inotify_event *event = (const struct inotify_event *)(void *)p;
 
-			if (event->mask & IN_Q_OVERFLOW ||
-			    (event->len && (strcmp(event->name, JOURNAL_NAME) == 0 ||
-					    strcmp(event->name, LEDGER_NAME) == 0)))
-				ours = true;
+			any |= concerns(event);
 			p += sizeof(*event) + event->len;
 		}
-	return ours;
+	return any;
+}
+
+static bool is_commit(const struct inotify_event *event)
+{
+	return event->mask & IN_Q_OVERFLOW ||
+	       (event->len &&
+		(strcmp(event->name, JOURNAL_NAME) == 0 || strcmp(event->name, LEDGER_NAME) == 0));
+}
+
+bool agent_watch_ledger(struct agent_watch *watch)
+{
+	return agent_watch_events(watch->ledger, is_commit);
 }
 
 /* "online@/devices/system/memory/memory42", then NUL-separated KEY=VALUE. */

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/inotify.h>
 
 #include "base/err.h"
 #include "base/root.h"
@@ -20,6 +21,9 @@ struct agent_watch {
 /* Open both. Creates the ledger's folder if it is missing. */
 int agent_watch_open(struct stow_root *root, struct agent_watch *ret, struct stow_err *err);
 void agent_watch_close(struct agent_watch *watch);
+
+/* Read all pending events of an inotify descriptor. Return whether any concerns the caller. */
+bool agent_watch_events(int inotify, bool (*concerns)(const struct inotify_event *event));
 
 /* Read the pending notifications. Return whether any is relevant. */
 bool agent_watch_ledger(struct agent_watch *watch);

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "agent/watch.h"
 #include "base/cleanup.h"
 
 int agent_notices_open(struct agent_notices *notices,
@@ -44,22 +44,6 @@ int agent_notices_watch(struct agent_notices *notices, struct stow_root *root, c
 	return 0;
 }
 
-static bool read_events(struct agent_notices *notices)
-{
-	char buf[65536] __attribute__((aligned(__alignof__(struct inotify_event))));
-	bool any = false;
-	ssize_t n;
-
-	while ((n = read(notices->events, buf, sizeof(buf))) > 0)
-		for (char *p = buf; p < buf + n;) {
-			const struct inotify_event *event = (const struct inotify_event *)(void *)p;
-
-			any |= notices->concerns(event);
-			p += sizeof(*event) + event->len;
-		}
-	return any;
-}
-
 int agent_notices_wait(struct agent_notices *notices, int timeout)
 {
 	struct pollfd fds[] = { { .fd = notices->events, .events = POLLIN },
@@ -70,7 +54,8 @@ int agent_notices_wait(struct agent_notices *notices, int timeout)
 
 		if (fds[1].revents)
 			return -1;
-		if ((r > 0 && read_events(notices)) || (r < 0 && errno != EINTR))
+		if ((r > 0 && agent_watch_events(notices->events, notices->concerns)) ||
+		    (r < 0 && errno != EINTR))
 			return 1;
 		if (r == 0)
 			return 0;
