@@ -12,7 +12,7 @@
 
 /* --- SRAT ------------------------------------------------------------------------ */
 
-static void srat_of_revision_1_has_domains_of_a_byte(void **state)
+TEST(srat_of_revision_1_has_domains_of_a_byte)
 {
 	struct table t;
 	struct stow_srat srat;
@@ -30,7 +30,7 @@ static void srat_of_revision_1_has_domains_of_a_byte(void **state)
 	stow_srat_done(&srat);
 }
 
-static void srat_has_all_kinds(void **state)
+TEST(srat_has_all_kinds)
 {
 	struct table t;
 	struct stow_srat srat;
@@ -77,7 +77,7 @@ static void expect_broken(const struct table *t, const char *name, const char *w
 	assert_non_null(strstr(err.msg, words));
 }
 
-static void broken_tables_are_refused(void **state)
+TEST(broken_tables_are_refused)
 {
 	struct table t;
 
@@ -123,7 +123,7 @@ static void broken_tables_are_refused(void **state)
 
 /* --- HMAT ------------------------------------------------------------------------ */
 
-static void hmat_values_are_the_kernels(void **state)
+TEST(hmat_values_are_the_kernels)
 {
 	static const uint32_t from[] = { 0, 4 }, to[] = { 0, 4, 9 };
 	static const uint16_t values[] = { 8, 14, 0xffff, 0, 15, 21 };
@@ -163,7 +163,7 @@ static void hmat_values_are_the_kernels(void **state)
 
 /* --- reading --------------------------------------------------------------------- */
 
-static void tables_are_read_each_by_itself(void **state)
+TEST(tables_are_read_each_by_itself)
 {
 	struct tree *tree = tree_new();
 	struct stow_acpi acpi;
@@ -193,7 +193,7 @@ static void tables_are_read_each_by_itself(void **state)
 	tree_free(tree);
 }
 
-static void memory_map_is_sorted(void **state)
+TEST(memory_map_is_sorted)
 {
 	struct tree *tree = tree_new();
 	struct stow_memmap map;
@@ -233,7 +233,7 @@ static void write_cells(struct tree *tree, const char *path, const uint32_t *cel
 	tree_write_data(tree, path, bytes, 4 * n);
 }
 
-static void device_tree_is_read(void **state)
+TEST(device_tree_is_read)
 {
 	struct tree *tree = tree_new();
 	struct stow_devicetree dt;
@@ -266,19 +266,4 @@ static void device_tree_is_read(void **state)
 	assert_int_equal(dt.distances[2].distance, 21);
 	stow_devicetree_done(&dt);
 	tree_free(tree);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(srat_of_revision_1_has_domains_of_a_byte),
-		cmocka_unit_test(srat_has_all_kinds),
-		cmocka_unit_test(broken_tables_are_refused),
-		cmocka_unit_test(hmat_values_are_the_kernels),
-		cmocka_unit_test(tables_are_read_each_by_itself),
-		cmocka_unit_test(memory_map_is_sorted),
-		cmocka_unit_test(device_tree_is_read),
-	};
-
-	return cmocka_run_group_tests_name("acpi", tests, NULL, NULL);
 }

@@ -98,27 +98,15 @@ static int forgo(void)
 	return stow_admin_forgo(NULL) < 0 ? 4 : 0; /* nothing is left to give up */
 }
 
-static void in_effect_for_one_write(void **state)
+TEST(in_effect_for_one_write)
 {
-	(void)state;
 	if (!is_permitted())
 		skip();
 	assert_int_equal(in_a_child(raise_and_lower), 0);
 	assert_int_equal(in_a_child(leave_as_it_is), 0);
 }
 
-static void given_up_for_good(void **state)
+TEST(given_up_for_good)
 {
-	(void)state;
 	assert_int_equal(in_a_child(forgo), 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_effect_for_one_write),
-		cmocka_unit_test(given_up_for_good),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,7 +209,7 @@ static const struct becomes {
 	    "'apiVersion':'numastow.io/v1','kind':'Parameters','drain':'evict'}}}]" } },
 };
 
-static void annotations_become_a_claim_once(void **state)
+TEST(annotations_become_a_claim_once)
 {
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(becoming); i++) {
 		const struct becomes *b = &becoming[i];
@@ -252,7 +252,7 @@ static void get_name(const char *annotations, const char *spec, char ret[64])
 	json_object_put(pod);
 }
 
-static void the_same_request_is_the_same_template(void **state)
+TEST(the_same_request_is_the_same_template)
 {
 	char a[64], b[64];
 
@@ -322,7 +322,7 @@ static const struct {
 	{ "{'numastow.io/cpus':'1'}", "{'containers':[7]}", "spec.containers[0]: has no name" },
 };
 
-static void what_cannot_be_a_claim_is_refused_in_one_line(void **state)
+TEST(what_cannot_be_a_claim_is_refused_in_one_line)
 {
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(refused); i++) {
 		struct json_object *pod = make_pod(refused[i].annotations, refused[i].spec);
@@ -338,7 +338,7 @@ static void what_cannot_be_a_claim_is_refused_in_one_line(void **state)
 }
 
 /* The hook's own sentences, for annotations that neither of them takes. */
-static void a_bad_annotation_is_refused_as_by_the_hook(void **state)
+TEST(a_bad_annotation_is_refused_as_by_the_hook)
 {
 	static const char *const bad[][2] = {
 		{ "numastow.io/cpsu", "4" },	     { "numastow.io/cpus", "0" },
@@ -369,7 +369,7 @@ static void a_bad_annotation_is_refused_as_by_the_hook(void **state)
 	}
 }
 
-static void what_has_no_effect_is_a_warning(void **state)
+TEST(what_has_no_effect_is_a_warning)
 {
 	struct json_object *pod = make_pod("{'numastow.io/cpus':'1','numastow.io/"
 					   "on-failure':'ignore','numastow.io/cpus.wbe':'2'}",
@@ -386,7 +386,7 @@ static void what_has_no_effect_is_a_warning(void **state)
 /* --- reinvocation ------------------------------------------------------------------------------- */
 
 /* Another webhook changed the annotations: the claim follows, and there is still one. */
-static void changed_annotations_change_the_claim(void **state)
+TEST(changed_annotations_change_the_claim)
 {
 	struct json_object *pod = make_pod("{'numastow.io/cpus':'1'}", ONE), *answer, *patch;
 	char wanted[64];
@@ -406,7 +406,7 @@ static void changed_annotations_change_the_claim(void **state)
 	json_object_put(pod);
 }
 
-static void pods_without_annotations_are_let_through(void **state)
+TEST(pods_without_annotations_are_let_through)
 {
 	static const char *const other[] = { "{}", "null", "{'numastow.com/cpus':'x'}", "7" };
 	struct json_object *pod, *answer;
@@ -421,7 +421,7 @@ static void pods_without_annotations_are_let_through(void **state)
 
 /* --- invalid input ------------------------------------------------------------------------------ */
 
-static void what_is_no_review_is_told_so(void **state)
+TEST(what_is_no_review_is_told_so)
 {
 	static const char *const bodies[] = {
 		"",
@@ -457,7 +457,7 @@ static void what_is_no_review_is_told_so(void **state)
 	free(body);
 }
 
-static void other_objects_are_let_through(void **state)
+TEST(other_objects_are_let_through)
 {
 	static const char *const requests[] = {
 		"\"operation\":\"UPDATE\",\"resource\":{\"resource\":\"pods\"}",
@@ -481,7 +481,7 @@ static void other_objects_are_let_through(void **state)
 	}
 }
 
-static void many_annotations_and_containers_are_refused(void **state)
+TEST(many_annotations_and_containers_are_refused)
 {
 	struct json_object *pod = make_pod("{}", "{'containers':[]}"), *answer, *map, *list;
 	char key[64];
@@ -517,7 +517,7 @@ static void many_annotations_and_containers_are_refused(void **state)
 
 /* --- parts -------------------------------------------------------------------------------------- */
 
-static void quantities_are_those_of_kubernetes(void **state)
+TEST(quantities_are_those_of_kubernetes)
 {
 	static const struct {
 		const char *text;
@@ -568,7 +568,7 @@ static void quantities_are_those_of_kubernetes(void **state)
 	}
 }
 
-static void a_stored_template_is_compared(void **state)
+TEST(a_stored_template_is_compared)
 {
 	static const struct {
 		const char *a, *b;
@@ -598,24 +598,4 @@ static void a_stored_template_is_compared(void **state)
 		json_object_put(a);
 		json_object_put(b);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(annotations_become_a_claim_once),
-		cmocka_unit_test(the_same_request_is_the_same_template),
-		cmocka_unit_test(what_cannot_be_a_claim_is_refused_in_one_line),
-		cmocka_unit_test(a_bad_annotation_is_refused_as_by_the_hook),
-		cmocka_unit_test(what_has_no_effect_is_a_warning),
-		cmocka_unit_test(changed_annotations_change_the_claim),
-		cmocka_unit_test(pods_without_annotations_are_let_through),
-		cmocka_unit_test(what_is_no_review_is_told_so),
-		cmocka_unit_test(other_objects_are_let_through),
-		cmocka_unit_test(many_annotations_and_containers_are_refused),
-		cmocka_unit_test(quantities_are_those_of_kubernetes),
-		cmocka_unit_test(a_stored_template_is_compared),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

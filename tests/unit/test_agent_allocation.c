@@ -107,7 +107,7 @@ static void reads(const char *path, const char *value, struct agent_allocation *
 		fail_msg("%s = %s: %s", path ? path : "", value ? value : "", err.msg);
 }
 
-static void test_whole(void **state)
+TEST(test_whole)
 {
 	struct json_object *object;
 	struct agent_allocation a;
@@ -140,7 +140,7 @@ static void test_whole(void **state)
 	json_object_put(object);
 }
 
-static void test_identity(void **state)
+TEST(test_identity)
 {
 	refuses("metadata", NULL, EINVAL, "metadata: missing");
 	refuses("metadata", "[]", EINVAL, "metadata: is not a valid object");
@@ -155,7 +155,7 @@ static void test_identity(void **state)
 	refuses("metadata.name", "null", EINVAL, "name: missing");
 }
 
-static void test_allocated(void **state)
+TEST(test_allocated)
 {
 	refuses("status", NULL, EAGAIN, "status: missing: the claim is not allocated");
 	refuses("status", "'x'", EINVAL, "status: is not a valid object");
@@ -175,7 +175,7 @@ static void test_allocated(void **state)
 	refuses(DEV "results.1.driver", NULL, EINVAL, "results[1]: driver: missing");
 }
 
-static void test_too_many(void **state)
+TEST(test_too_many)
 {
 	struct json_object *object = parse(whole), *results, *one;
 	struct agent_allocation a;
@@ -198,7 +198,7 @@ static void test_too_many(void **state)
 	json_object_put(object);
 }
 
-static void test_devices(void **state)
+TEST(test_devices)
 {
 	static const char *const bad[] = {
 		"''",	      "'node'",	    "'node01'",	 "'node-1'",
@@ -222,7 +222,7 @@ static void test_devices(void **state)
 	refuses(R0 "adminAccess", "'true'", EINVAL, "adminAccess: is not a valid boolean");
 }
 
-static void test_amounts(void **state)
+TEST(test_amounts)
 {
 	static const struct {
 		const char *key, *value, *text;
@@ -267,7 +267,7 @@ static void test_amounts(void **state)
 	json_object_put(object);
 }
 
-static void test_more_page_sizes_than_there_are(void **state)
+TEST(test_more_page_sizes_than_there_are)
 {
 	char value[2048] = "{";
 
@@ -291,7 +291,7 @@ static void test_more_page_sizes_than_there_are(void **state)
 	"{'source': '" source "', 'requests': [" requests "], 'opaque': {'driver': " \
 	"'numastow.io', 'parameters': {'apiVersion': 'numastow.io/v1'" parameters "}}}"
 
-static void test_parameters(void **state)
+TEST(test_parameters)
 {
 	struct json_object *object;
 	struct agent_allocation a;
@@ -328,7 +328,7 @@ static void test_parameters(void **state)
 	json_object_put(object);
 }
 
-static void test_widening(void **state)
+TEST(test_widening)
 {
 	refuses(DEV "config", "[" CONFIG("FromClaim", "", ", 'cpuMode': 'exclusive'") "]", EPERM,
 		"config[0]: cpuMode: \"exclusive\" is for a DeviceClass to give");
@@ -347,7 +347,7 @@ static void test_widening(void **state)
 		EPERM, "\"exclusive\"");
 }
 
-static void test_nonsense_in_parameters(void **state)
+TEST(test_nonsense_in_parameters)
 {
 	static const struct {
 		const char *config, *text;
@@ -398,7 +398,7 @@ static void test_nonsense_in_parameters(void **state)
 		refuses(DEV "config", bad[i].config, EINVAL, bad[i].text);
 }
 
-static void test_large_parameters(void **state)
+TEST(test_large_parameters)
 {
 	struct json_object *object = parse(whole), *configs = json_object_new_array(), *one;
 	struct json_object *devices = json_object_object_get(
@@ -429,7 +429,7 @@ static void test_large_parameters(void **state)
 	free(text);
 }
 
-static void test_no_objects(void **state)
+TEST(test_no_objects)
 {
 	static const char *const bad[] = { "null", "[]", "5", "'x'", "true" };
 
@@ -444,7 +444,7 @@ static void test_no_objects(void **state)
 	}
 }
 
-static void test_names(void **state)
+TEST(test_names)
 {
 	static const char *const bad[] = { "",	    ".",   "..",  "a..b", "-a",
 					   "a-",    "a.",  ".a",  "A",	  "a/b",
@@ -460,25 +460,4 @@ static void test_names(void **state)
 	assert_int_equal(agent_allocation_check_name(long_name, "name", NULL), 0);
 	assert_int_equal(agent_allocation_check_name("web-0.db", "name", NULL), 0);
 	assert_int_equal(agent_allocation_check_name(NULL, "name", NULL), -EINVAL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),
-		cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_allocated),
-		cmocka_unit_test(test_too_many),
-		cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_amounts),
-		cmocka_unit_test(test_more_page_sizes_than_there_are),
-		cmocka_unit_test(test_parameters),
-		cmocka_unit_test(test_widening),
-		cmocka_unit_test(test_nonsense_in_parameters),
-		cmocka_unit_test(test_large_parameters),
-		cmocka_unit_test(test_no_objects),
-		cmocka_unit_test(test_names),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_TREE(name) TEST_WITH(name, struct tree *t, set_up, tear_down)
+
 static int open_folder(struct tree *t)
 {
 	struct stow_err err = { 0 };
@@ -96,7 +98,7 @@ static const char *text_at(struct json_object *object, const char *path)
 	return json_object_get_string(found);
 }
 
-static void a_device_for_each_share(void **state)
+WITH_TREE(a_device_for_each_share)
 {
 	struct stow_claim_key keys[] = { KEY("1", "main"), KEY("2", "side/half-1"),
 					 KEY("3", "side-half-1") };
@@ -156,31 +158,30 @@ static void a_device_for_each_share(void **state)
 
 /* --- the folder ----------------------------------------------------------- */
 
-static void a_missing_folder_is_made(void **state)
+WITH_TREE(a_missing_folder_is_made)
 {
-	_cleanup_close_ int fd = open_folder(*state);
+	_cleanup_close_ int fd = open_folder(t);
 	struct stat st;
 
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0755);
 }
 
-static void a_link_is_refused(void **state)
+WITH_TREE(a_link_is_refused)
 {
-	tree_mkdir(*state, "/elsewhere");
-	tree_link(*state, CDI, "/elsewhere");
-	is_refused(*state, ENOTDIR, "the folder of CDI files: ");
-	tree_remove(*state, CDI);
-	tree_link(*state, CDI, "/nowhere");
-	is_refused(*state, ENOTDIR, "the folder of CDI files: ");
-	tree_remove(*state, CDI);
-	tree_write(*state, CDI, "a file");
-	is_refused(*state, ENOTDIR, "the folder of CDI files: ");
+	tree_mkdir(t, "/elsewhere");
+	tree_link(t, CDI, "/elsewhere");
+	is_refused(t, ENOTDIR, "the folder of CDI files: ");
+	tree_remove(t, CDI);
+	tree_link(t, CDI, "/nowhere");
+	is_refused(t, ENOTDIR, "the folder of CDI files: ");
+	tree_remove(t, CDI);
+	tree_write(t, CDI, "a file");
+	is_refused(t, ENOTDIR, "the folder of CDI files: ");
 }
 
-static void others_folders_are_refused(void **state)
+WITH_TREE(others_folders_are_refused)
 {
-	struct tree *t = *state;
 	char full[512];
 
 	tree_mkdir(t, CDI);
@@ -199,9 +200,9 @@ static void others_folders_are_refused(void **state)
 
 /* --- files ---------------------------------------------------------------- */
 
-static void a_file_is_written_once(void **state)
+WITH_TREE(a_file_is_written_once)
 {
-	_cleanup_close_ int fd = open_folder(*state);
+	_cleanup_close_ int fd = open_folder(t);
 	_cleanup_free_ char *text = NULL;
 	mode_t mask = umask(0077);
 	struct stat st;
@@ -209,11 +210,11 @@ static void a_file_is_written_once(void **state)
 	assert_int_equal(agent_cdi_write(fd, UID, "one\n", NULL), 1);
 	umask(mask);
 	assert_int_equal(agent_cdi_write(fd, UID, "one\n", NULL), 0);
-	has_only(*state, NAME);
+	has_only(t, NAME);
 	assert_int_equal(fstatat(fd, NAME, &st, AT_SYMLINK_NOFOLLOW), 0);
 	assert_int_equal(st.st_mode & 07777, 0644);
 	assert_int_equal(agent_cdi_write(fd, UID, "two\n", NULL), 1);
-	text = tree_read(*state, CDI "/" NAME);
+	text = tree_read(t, CDI "/" NAME);
 	assert_string_equal(text, "two");
 	assert_int_equal(agent_cdi_remove(fd, UID, NULL), 0);
 	assert_int_equal(agent_cdi_remove(fd, UID, NULL), 0);
@@ -221,9 +222,8 @@ static void a_file_is_written_once(void **state)
 }
 
 /* Whatever is in the file's place, or in that of the temporary one, is replaced and not followed. */
-static void what_is_there_is_not_followed(void **state)
+WITH_TREE(what_is_there_is_not_followed)
 {
-	struct tree *t = *state;
 	_cleanup_close_ int fd = open_folder(t);
 	struct stat st;
 
@@ -256,28 +256,28 @@ static void what_is_there_is_not_followed(void **state)
 	assert_int_equal(agent_cdi_write(fd, UID, "same\n", NULL), 1);
 }
 
-static void a_folder_in_the_files_place_is_an_error(void **state)
+WITH_TREE(a_folder_in_the_files_place_is_an_error)
 {
-	_cleanup_close_ int fd = open_folder(*state);
+	_cleanup_close_ int fd = open_folder(t);
 	struct stow_err err = { 0 };
 
-	tree_mkdir(*state, CDI "/" NAME);
+	tree_mkdir(t, CDI "/" NAME);
 	assert_true(agent_cdi_write(fd, UID, "one\n", &err) < 0);
 	assert_non_null(strstr(err.msg, NAME));
-	has_only(*state, NAME);
+	has_only(t, NAME);
 }
 
-static void names_that_are_no_uids(void **state)
+WITH_TREE(names_that_are_no_uids)
 {
 	static const char *const bad[] = { "", "..", "../../x", (UID "x"), "/etc/passwd" };
-	_cleanup_close_ int fd = open_folder(*state);
+	_cleanup_close_ int fd = open_folder(t);
 	bool there;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		assert_int_equal(agent_cdi_write(fd, bad[i], "x", NULL), -EINVAL);
 		assert_int_equal(agent_cdi_remove(fd, bad[i], NULL), -EINVAL);
 	}
-	assert_int_equal(names(*state, "", &there), 0);
+	assert_int_equal(names(t, "", &there), 0);
 }
 
 static bool keep_first(void *ctx, const char *uid)
@@ -285,7 +285,7 @@ static bool keep_first(void *ctx, const char *uid)
 	return strcmp(uid, UID) == 0;
 }
 
-static void tidying_takes_only_ours(void **state)
+WITH_TREE(tidying_takes_only_ours)
 {
 	static const char *const others[] = {
 		"nvidia.com-gpu.json",
@@ -295,7 +295,6 @@ static void tidying_takes_only_ours(void **state)
 		"numastow.io-claim_" OTHER "5.json",
 		"numastow.io-other_" OTHER ".json",
 	};
-	struct tree *t = *state;
 	_cleanup_close_ int fd = open_folder(t);
 	char path[128];
 	bool there;
@@ -310,22 +309,4 @@ static void tidying_takes_only_ours(void **state)
 	assert_int_equal(agent_cdi_tidy(fd, keep_first, NULL, NULL), 2);
 	assert_int_equal(names(t, NAME, &there), STOW_ARRAY_SIZE(others) + 1);
 	assert_true(there);
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_device_for_each_share),
-		TEST(a_missing_folder_is_made),
-		TEST(a_link_is_refused),
-		TEST(others_folders_are_refused),
-		TEST(a_file_is_written_once),
-		TEST(what_is_there_is_not_followed),
-		TEST(a_folder_in_the_files_place_is_an_error),
-		TEST(names_that_are_no_uids),
-		TEST(tidying_takes_only_ours),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

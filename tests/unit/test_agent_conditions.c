@@ -83,7 +83,7 @@ static size_t count(struct json_object *object)
 	return n;
 }
 
-static void a_prepared_claim(void **state)
+TEST(a_prepared_claim)
 {
 	struct agent_conditions_share shares[] = { { .id = FIRST }, { .id = THIRD } };
 	struct agent_conditions wanted = { .uid = UID, .pool = "m", .shares = shares, .n = 2 };
@@ -125,7 +125,7 @@ static void a_prepared_claim(void **state)
 	json_object_put(object);
 }
 
-static void a_refused_claim(void **state)
+TEST(a_refused_claim)
 {
 	struct agent_conditions wanted = {
 		.uid = UID, .pool = "m", .refusal = "fenced\n\xff", .refused = 7 * STOW_SECOND
@@ -170,7 +170,7 @@ static void waits(struct json_object *object, enum agent_conditions_state wanted
 	assert_int_equal(agent_conditions_read(object, "n"), AGENT_CLAIM_ELSEWHERE);
 }
 
-static void a_pod_waits_until_its_claim_is_prepared(void **state)
+TEST(a_pod_waits_until_its_claim_is_prepared)
 {
 	struct agent_conditions_share shares[] = { { .id = FIRST }, { .id = SECOND } };
 	struct agent_conditions wanted = { .uid = UID, .pool = "m", .shares = shares, .n = 2 };
@@ -183,7 +183,7 @@ static void a_pod_waits_until_its_claim_is_prepared(void **state)
 	json_object_put(object);
 }
 
-static void a_refusal_is_a_failure_of_binding(void **state)
+TEST(a_refusal_is_a_failure_of_binding)
 {
 	struct agent_conditions_share shares[] = { { .id = FIRST }, { .id = SECOND } };
 	struct agent_conditions wanted = {
@@ -210,7 +210,7 @@ static void a_refusal_is_a_failure_of_binding(void **state)
 	json_object_put(object);
 }
 
-static void no_pod_waits(void **state)
+TEST(no_pod_waits)
 {
 	struct json_object *object = waiting();
 
@@ -241,7 +241,7 @@ static void no_pod_waits(void **state)
 	", \"conditions\": [" more "]}"
 
 /* What is others' stays as it is. */
-static void other_entries(void **state)
+TEST(other_entries)
 {
 	struct agent_conditions_share shares[] = { { .id = FIRST, .evict = true } };
 	struct agent_conditions wanted = { .uid = UID, .pool = "m", .shares = shares, .n = 1 };
@@ -273,7 +273,7 @@ static void other_entries(void **state)
 	json_object_put(object);
 }
 
-static void other_claims(void **state)
+TEST(other_claims)
 {
 	static const struct {
 		const char *text;
@@ -304,7 +304,7 @@ static void other_claims(void **state)
 	"{\"Data\":\"{\\\"kind\\\":\\\"DRACheckpoint\\\",\\\"apiVersion\\\":\\\"checkpoint.dra." \
 	"kubelet.k8s.io/v1\\\","
 
-static void checkpoints(void **state)
+TEST(checkpoints)
 {
 	static const struct {
 		const char *text;
@@ -339,20 +339,4 @@ static void checkpoints(void **state)
 		assert_int_equal(agent_checkpoint_has(t->root, "/k", UID, NULL), cases[i].r);
 	}
 	tree_free(t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_prepared_claim),
-		cmocka_unit_test(a_refused_claim),
-		cmocka_unit_test(other_entries),
-		cmocka_unit_test(other_claims),
-		cmocka_unit_test(checkpoints),
-		cmocka_unit_test(a_pod_waits_until_its_claim_is_prepared),
-		cmocka_unit_test(a_refusal_is_a_failure_of_binding),
-		cmocka_unit_test(no_pod_waits),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

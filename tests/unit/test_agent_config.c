@@ -27,7 +27,7 @@ static void refused(const char *yaml, const char *why)
 	agent_config_done(&config);
 }
 
-static void defaults_are_within_their_own_bounds(void **state)
+TEST(defaults_are_within_their_own_bounds)
 {
 	struct agent_config config;
 
@@ -47,7 +47,7 @@ static void defaults_are_within_their_own_bounds(void **state)
 	agent_config_done(&config);
 }
 
-static void without_a_name_the_hosts_is_used(void **state)
+TEST(without_a_name_the_hosts_is_used)
 {
 	struct agent_config config;
 	struct stow_err err = { 0 };
@@ -64,7 +64,7 @@ static void without_a_name_the_hosts_is_used(void **state)
 	agent_config_done(&config);
 }
 
-static void a_name_can_be_part_of_an_annotation(void **state)
+TEST(a_name_can_be_part_of_an_annotation)
 {
 	static const char *const good[] = { "a", "web-3", "3.example.com", "x--y" };
 	static const char *const bad[] = { "Web", "a_b", "-a", "a-", ".a", "a.", "a b", "a@b", "" };
@@ -96,7 +96,7 @@ static void a_name_can_be_part_of_an_annotation(void **state)
 	agent_config_done(&config);
 }
 
-static void certificates_come_together(void **state)
+TEST(certificates_come_together)
 {
 	struct agent_config config;
 	struct stow_err err;
@@ -109,7 +109,7 @@ static void certificates_come_together(void **state)
 	agent_config_done(&config);
 }
 
-static void addresses_and_levels_are_checked(void **state)
+TEST(addresses_and_levels_are_checked)
 {
 	struct agent_config config;
 	struct stow_err err = { 0 };
@@ -133,17 +133,4 @@ static void addresses_and_levels_are_checked(void **state)
 		"agent.yaml:1: poll-interval: 99ms is not between 100ms and 60s");
 	refused("shceduler: a\n",
 		"agent.yaml:1: unknown key \"shceduler\"; did you mean \"scheduler\"?");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults_are_within_their_own_bounds),
-		cmocka_unit_test(without_a_name_the_hosts_is_used),
-		cmocka_unit_test(a_name_can_be_part_of_an_annotation),
-		cmocka_unit_test(certificates_come_together),
-		cmocka_unit_test(addresses_and_levels_are_checked),
-	};
-
-	return cmocka_run_group_tests_name("agent_config", tests, NULL, NULL);
 }

@@ -245,13 +245,13 @@ static void run(uint32_t start)
 	stow_fleet_free(fleet);
 }
 
-static void changes_make_the_full_report_again(void **state)
+TEST(changes_make_the_full_report_again)
 {
 	for (uint32_t start = 1; start <= 20; start++)
 		run(start);
 }
 
-static void the_first_report_is_full(void **state)
+TEST(the_first_report_is_full)
 {
 	struct machine m = { .n_numa = 2 };
 	PbNodeReport *now = report_of(&m), delta;
@@ -263,7 +263,7 @@ static void the_first_report_is_full(void **state)
 	stow_rpc_message_free(now);
 }
 
-static void no_change_is_no_delta(void **state)
+TEST(no_change_is_no_delta)
 {
 	struct machine m = { .n_numa = 2, .containers[1] = { .there = true, .reserved = true } };
 	PbNodeReport *before = report_of(&m), *now = report_of(&m), delta;
@@ -276,7 +276,7 @@ static void no_change_is_no_delta(void **state)
 	stow_rpc_message_free(now);
 }
 
-static void containers_come_and_go(void **state)
+TEST(containers_come_and_go)
 {
 	struct machine m = { .n_numa = 2, .containers[1] = { .there = true } };
 	PbNodeReport *before = report_of(&m), *now, delta;
@@ -298,7 +298,7 @@ static void containers_come_and_go(void **state)
 }
 
 /* All reservations are in every message: a change that has none of them ends them all. */
-static void every_delta_has_all_reservations(void **state)
+TEST(every_delta_has_all_reservations)
 {
 	struct machine m = { .n_numa = 2, .containers[1] = { .there = true, .reserved = true } };
 	PbNodeReport *before = report_of(&m), *now, delta;
@@ -315,7 +315,7 @@ static void every_delta_has_all_reservations(void **state)
 }
 
 /* Drains, too; and one that begins or is forgotten is a change. */
-static void every_delta_has_all_drains(void **state)
+TEST(every_delta_has_all_drains)
 {
 	struct machine m = { .n_numa = 2 };
 	PbNodeReport *before = report_of(&m), *now = report_of(&m), delta;
@@ -334,18 +334,4 @@ static void every_delta_has_all_drains(void **state)
 	agent_delta_done(&delta);
 	stow_rpc_message_free(before);
 	stow_rpc_message_free(now);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_first_report_is_full),
-		cmocka_unit_test(no_change_is_no_delta),
-		cmocka_unit_test(containers_come_and_go),
-		cmocka_unit_test(every_delta_has_all_reservations),
-		cmocka_unit_test(every_delta_has_all_drains),
-		cmocka_unit_test(changes_make_the_full_report_again),
-	};
-
-	return cmocka_run_group_tests_name("agent_delta", tests, NULL, NULL);
 }

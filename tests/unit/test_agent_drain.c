@@ -337,6 +337,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_AGENT(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static int order(struct setup *s, const char *id, bool plan, struct stow_err *err)
 {
 	PbOrderDrain in = PB_ORDER_DRAIN__INIT;
@@ -412,9 +414,8 @@ static void wait_until_idle(struct setup *s)
 
 /* --- tests -------------------------------------------------------------------------------------- */
 
-static void an_order_is_done_and_told(void **state)
+WITH_AGENT(an_order_is_done_and_told)
 {
-	struct setup *s = *state;
 	struct agent_published published;
 	const PbDrainProgress *end;
 	int steps = 0;
@@ -441,10 +442,8 @@ static void an_order_is_done_and_told(void **state)
 	assert_int_equal(listed(s), 1); /* until it is known that it was heard */
 }
 
-static void the_machine_has_its_own_limits(void **state)
+WITH_AGENT(the_machine_has_its_own_limits)
 {
-	struct setup *s = *state;
-
 	s->config.drain_rate = 77;
 	reload(s);
 	assert_int_equal(order(s, ID, false, NULL), 0);
@@ -459,9 +458,8 @@ static void the_machine_has_its_own_limits(void **state)
 	assert_true(engine.spec.size == GIB);
 }
 
-static void what_may_not_be_is_refused(void **state)
+WITH_AGENT(what_may_not_be_is_refused)
 {
-	struct setup *s = *state;
 	struct stow_err err;
 
 	assert_int_equal(order(s, "short", false, &err), -EINVAL);
@@ -485,9 +483,8 @@ static void what_may_not_be_is_refused(void **state)
 	assert_int_equal(listed(s), 0);
 }
 
-static void a_plan_that_fails_is_an_end(void **state)
+WITH_AGENT(a_plan_that_fails_is_an_end)
 {
-	struct setup *s = *state;
 	const PbDrainProgress *end;
 
 	engine.result = -ENOSPC;
@@ -505,10 +502,8 @@ static bool is_planning(struct setup *s)
 	return LOCKED(&table->lock, table->plans > 0);
 }
 
-static void a_plan_that_was_asked_for_twice_is_no_end(void **state)
+WITH_AGENT(a_plan_that_was_asked_for_twice_is_no_end)
 {
-	struct setup *s = *state;
-
 	engine.hold = engine.hold_plan = true;
 	assert_int_equal(order(s, ID, true, NULL), 0);
 	pthread_mutex_lock(&engine.lock);
@@ -530,9 +525,8 @@ static void a_plan_that_was_asked_for_twice_is_no_end(void **state)
 	wait_until_idle(s);
 }
 
-static void one_at_a_time(void **state)
+WITH_AGENT(one_at_a_time)
 {
-	struct setup *s = *state;
 	const PbDrainProgress *again;
 	struct stow_err err;
 
@@ -556,9 +550,8 @@ static void one_at_a_time(void **state)
 	assert_int_equal(engine.runs, 2);
 }
 
-static void cancelling(void **state)
+WITH_AGENT(cancelling)
 {
-	struct setup *s = *state;
 	struct stow_err err;
 
 	assert_int_equal(agent_drain_cancel_order(s->drains, ID, &err), -ENOENT);
@@ -577,10 +570,8 @@ static void cancelling(void **state)
 }
 
 /* The scheduler answers an end before the thread that has said it is done. */
-static void a_quick_scheduler_is_heard(void **state)
+WITH_AGENT(a_quick_scheduler_is_heard)
 {
-	struct setup *s = *state;
-
 	engine.linger = true;
 	assert_int_equal(order(s, ID, false, NULL), 0);
 	(void)wait_for(s, PB_DRAIN_STEP_DONE);
@@ -597,9 +588,8 @@ static void a_quick_scheduler_is_heard(void **state)
 	assert_string_equal(engine.forgotten, ID);
 }
 
-static void a_welcome_says_what_is_under_way(void **state)
+WITH_AGENT(a_welcome_says_what_is_under_way)
 {
-	struct setup *s = *state;
 	char *ids[] = { (char *)(uintptr_t)ID };
 
 	engine.hold = true;
@@ -635,9 +625,8 @@ static struct stow_drain_row row(const char *id, enum stow_drain_step step)
 	return out;
 }
 
-static void after_a_restart(void **state)
+WITH_AGENT(after_a_restart)
 {
-	struct setup *s = *state;
 	char *ids[] = { (char *)(uintptr_t)ID, (char *)(uintptr_t)ID2 };
 	const PbDrainProgress *end;
 
@@ -667,10 +656,8 @@ static void after_a_restart(void **state)
 }
 
 /* `numastow gc` was faster. */
-static void another_program_took_it_back(void **state)
+WITH_AGENT(another_program_took_it_back)
 {
-	struct setup *s = *state;
-
 	end_agent(s);
 	engine.rows[0] = row(ID, STOW_DRAIN_STEP_OFFLINING);
 	engine.n_rows = 1;
@@ -685,9 +672,8 @@ static void another_program_took_it_back(void **state)
 	assert_int_equal(engine.recovers, 0);
 }
 
-static void stopping_takes_it_back(void **state)
+WITH_AGENT(stopping_takes_it_back)
 {
-	struct setup *s = *state;
 	struct stow_err err;
 
 	engine.hold = true;
@@ -698,9 +684,8 @@ static void stopping_takes_it_back(void **state)
 	assert_int_equal(order(s, ID2, false, &err), -EBUSY);
 }
 
-static void or_leaves_it_to_the_next(void **state)
+WITH_AGENT(or_leaves_it_to_the_next)
 {
-	struct setup *s = *state;
 	PbOrderDrain in = PB_ORDER_DRAIN__INIT;
 	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
 
@@ -719,7 +704,7 @@ static void or_leaves_it_to_the_next(void **state)
 	wait_until_idle(s);
 }
 
-static void what_is_asked_for_is_checked(void **state)
+TEST(what_is_asked_for_is_checked)
 {
 	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
 	struct stow_drain_spec out;
@@ -752,7 +737,7 @@ static void what_is_asked_for_is_checked(void **state)
 }
 
 /* A machine of many terabytes, with containers and files that are called what they like. */
-static void messages_are_bounded(void **state)
+TEST(messages_are_bounded)
 {
 	static char odd[5000] = "x\xff\n\xc3\xa9\xe2\x82";
 	struct stow_drain_plan plan = { .node = 1,
@@ -810,7 +795,7 @@ static void messages_are_bounded(void **state)
 }
 
 /* What the ledger has of a drain says as much as the caller had asked for. */
-static void a_row_has_the_request(void **state)
+TEST(a_row_has_the_request)
 {
 	struct stow_drain_row_block blocks[] = { { .id = 48, .gone = true }, { .id = 49 } };
 	struct stow_drain_row row = { .id = ID,
@@ -845,29 +830,4 @@ static void a_row_has_the_request(void **state)
 	assert_int_equal(out->progress->code, STOW_STATUS_ABORTED);
 	assert_true(out->progress->bytes_offline == GIB);
 	pb_drain__free_unpacked(out, NULL);
-}
-
-int main(void)
-{
-#define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		WITH_AGENT(an_order_is_done_and_told),
-		WITH_AGENT(the_machine_has_its_own_limits),
-		WITH_AGENT(what_may_not_be_is_refused),
-		WITH_AGENT(a_plan_that_fails_is_an_end),
-		WITH_AGENT(a_plan_that_was_asked_for_twice_is_no_end),
-		WITH_AGENT(one_at_a_time),
-		WITH_AGENT(cancelling),
-		WITH_AGENT(a_quick_scheduler_is_heard),
-		WITH_AGENT(a_welcome_says_what_is_under_way),
-		WITH_AGENT(after_a_restart),
-		WITH_AGENT(another_program_took_it_back),
-		WITH_AGENT(stopping_takes_it_back),
-		WITH_AGENT(or_leaves_it_to_the_next),
-		cmocka_unit_test(what_is_asked_for_is_checked),
-		cmocka_unit_test(messages_are_bounded),
-		cmocka_unit_test(a_row_has_the_request),
-	};
-
-	return cmocka_run_group_tests_name("agent_drain", tests, NULL, NULL);
 }

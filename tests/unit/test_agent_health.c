@@ -57,6 +57,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_MADE(name) TEST_WITH(name, struct made *m, set_up, tear_down)
+
 /* Update, and check what is said of NUMA node 1. `text`: NULL: healthy. */
 static void expect(struct made *m, int changed, const char *text)
 {
@@ -70,10 +72,8 @@ static void expect(struct made *m, int changed, const char *text)
 	assert_int_equal(m->health.devices[0].status, DRA_HEALTH_HEALTHY);
 }
 
-static void fences_and_drains(void **state)
+WITH_MADE(fences_and_drains)
 {
-	struct made *m = *state;
-
 	expect(m, 0, NULL);
 	m->numa[1].state = PB_NUMA_NODE_STATE_FENCED;
 	expect(m, 1, "NUMA node 1 is fenced: nothing new is placed there");
@@ -85,10 +85,9 @@ static void fences_and_drains(void **state)
 }
 
 /* A NUMA node at its watermarks does not change its health with each page. */
-static void watermarks(void **state)
+WITH_MADE(watermarks)
 {
 	static const char text[] = "NUMA node 1 is under its watermarks: its memory is in use";
-	struct made *m = *state;
 
 	m->numa[1].memory_available = 1;
 	expect(m, 0, NULL);
@@ -105,10 +104,8 @@ static void watermarks(void **state)
 	expect(m, 0, NULL);
 }
 
-static void memory_that_is_offline(void **state)
+WITH_MADE(memory_that_is_offline)
 {
-	struct made *m = *state;
-
 	m->numa[1].blocks = &m->blocks;
 	m->numa[1].memory_available = m->numa[1].memory_total = 0;
 	expect(m, 0, NULL);
@@ -120,10 +117,8 @@ static void memory_that_is_offline(void **state)
 }
 
 /* A NUMA node that was there, or on which a claim is, stays in the message. */
-static void removed_nodes(void **state)
+WITH_MADE(removed_nodes)
 {
-	struct made *m = *state;
-
 	m->list[1] = &m->numa[2];
 	m->report.n_numa_nodes = 2;
 	expect(m, 1, "NUMA node 1 is offline, or was removed");
@@ -142,10 +137,8 @@ static void removed_nodes(void **state)
 }
 
 /* Without a look at the machine nothing is known. */
-static void failures_to_look(void **state)
+WITH_MADE(failures_to_look)
 {
-	struct made *m = *state;
-
 	assert_int_equal(agent_health_update(&m->health, &m->report, "no /sys"), 1);
 	assert_int_equal(agent_health_update(&m->health, &m->report, "no /proc"), 0);
 	for (size_t i = 0; i < NUMA; i++) {
@@ -154,17 +147,4 @@ static void failures_to_look(void **state)
 				    "the agent cannot read the machine's state");
 	}
 	expect(m, 1, NULL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(fences_and_drains, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(watermarks, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(memory_that_is_offline, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(removed_nodes, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(failures_to_look, set_up, tear_down),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,16 +137,16 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static void watch(struct setup *s)
 {
 	assert_int_equal(agent_limits_new(s->p->t->root, s->policy, &s->limits, NULL), 0);
 }
 
 /* kubelet writes 0 at each resize; far more often than a timer would see. */
-static void a_resize_is_undone_at_once(void **state)
+WITH_SETUP(a_resize_is_undone_at_once)
 {
-	struct setup *s = *state;
-
 	start(s, 10, PODS "/a");
 	watch(s);
 	for (int i = 0; i < 20; i++) {
@@ -163,10 +163,8 @@ static void a_resize_is_undone_at_once(void **state)
 }
 
 /* A container that starts later is watched from its start on. */
-static void a_new_container_is_watched(void **state)
+WITH_SETUP(a_new_container_is_watched)
 {
-	struct setup *s = *state;
-
 	watch(s);
 	start(s, 10, PODS "/a");
 	become(s, PODS, "16777216");
@@ -175,14 +173,4 @@ static void a_new_container_is_watched(void **state)
 	start(s, 11, PODS "/b");
 	write_limits(s, PODS "/b", "0");
 	become(s, PODS "/b", "16777216");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_resize_is_undone_at_once, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_new_container_is_watched, set_up, tear_down),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

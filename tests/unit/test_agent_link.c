@@ -29,7 +29,7 @@ static uint64_t pause_after(unsigned int failures, uint64_t random)
 	return wait_after(failures, 1, false, random);
 }
 
-static void pauses_grow_up_to_half_a_minute(void **state)
+TEST(pauses_grow_up_to_half_a_minute)
 {
 	uint64_t before = 0;
 
@@ -45,7 +45,7 @@ static void pauses_grow_up_to_half_a_minute(void **state)
 }
 
 /* For ever: no number of failures is one too many. */
-static void pauses_never_end_and_never_vanish(void **state)
+TEST(pauses_never_end_and_never_vanish)
 {
 	static const unsigned int many[] = { 64, 65, 1000, INT_MAX, UINT_MAX - 1, UINT_MAX };
 
@@ -57,7 +57,7 @@ static void pauses_never_end_and_never_vanish(void **state)
 }
 
 /* Half of it is by chance, and evenly so: a fleet spreads over the pause. */
-static void agents_do_not_come_back_as_one(void **state)
+TEST(agents_do_not_come_back_as_one)
 {
 	unsigned int eighth[8] = { 0 };
 	uint64_t random = 1;
@@ -74,7 +74,7 @@ static void agents_do_not_come_back_as_one(void **state)
 		assert_in_range(eighth[i], 800, 1200);
 }
 
-static void the_other_schedulers_are_asked_at_once(void **state)
+TEST(the_other_schedulers_are_asked_at_once)
 {
 	/* Three: two short pauses, then one for the round, which grows. */
 	for (unsigned int round = 0; round < 20; round++) {
@@ -90,7 +90,7 @@ static void the_other_schedulers_are_asked_at_once(void **state)
 }
 
 /* A Welcome alone proves nothing: a scheduler may end each stream right after it. */
-static void streams_that_end_after_their_welcome_cause_growing_pauses(void **state)
+TEST(streams_that_end_after_their_welcome_cause_growing_pauses)
 {
 	struct agent_link_tries tries = { 0 };
 	uint64_t now = 1000 * MS;
@@ -120,7 +120,7 @@ static void streams_that_end_after_their_welcome_cause_growing_pauses(void **sta
 
 /* With several schedulers such a stream is followed by a random pause, not by the next scheduler at
  * once. */
-static void all_schedulers_that_end_streams_cause_pauses(void **state)
+TEST(all_schedulers_that_end_streams_cause_pauses)
 {
 	struct agent_link_tries tries = { 0 };
 	uint64_t sum = 0;
@@ -154,7 +154,7 @@ static uint64_t found_after(uint64_t after, uint64_t *random)
 	return best;
 }
 
-static void a_fleet_finds_the_next_scheduler_soon_after_its_election(void **state)
+TEST(a_fleet_finds_the_next_scheduler_soon_after_its_election)
 {
 	uint64_t random = 1;
 
@@ -162,19 +162,4 @@ static void a_fleet_finds_the_next_scheduler_soon_after_its_election(void **stat
 	for (uint64_t after = 1500 * MS; after <= 5800 * MS; after += 100 * MS)
 		for (int i = 0; i < 20; i++)
 			assert_in_range(found_after(after, &random), 0, 1000 * MS);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pauses_grow_up_to_half_a_minute),
-		cmocka_unit_test(pauses_never_end_and_never_vanish),
-		cmocka_unit_test(agents_do_not_come_back_as_one),
-		cmocka_unit_test(the_other_schedulers_are_asked_at_once),
-		cmocka_unit_test(streams_that_end_after_their_welcome_cause_growing_pauses),
-		cmocka_unit_test(all_schedulers_that_end_streams_cause_pauses),
-		cmocka_unit_test(a_fleet_finds_the_next_scheduler_soon_after_its_election),
-	};
-
-	return cmocka_run_group_tests_name("agent_link", tests, NULL, NULL);
 }

@@ -57,6 +57,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_LOOP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static void send_signal(struct setup *s, int number)
 {
 	uint8_t byte = (uint8_t)number;
@@ -101,9 +103,8 @@ static void *post_all(void *arg)
 	return NULL;
 }
 
-static void tasks_of_all_threads_run_in_their_order(void **state)
+WITH_LOOP(tasks_of_all_threads_run_in_their_order)
 {
-	struct setup *s = *state;
 	struct poster posters[THREADS];
 
 	for (int i = 0; i < THREADS; i++) {
@@ -134,9 +135,8 @@ static void post_more(void *ctx, void *arg)
 }
 
 /* A task that posts another one does not keep the loop from its other events. */
-static void what_a_task_posts_waits_for_the_next_round(void **state)
+WITH_LOOP(what_a_task_posts_waits_for_the_next_round)
 {
-	struct setup *s = *state;
 	int first = 1, second = 2;
 
 	agent_loop_post(s->handle, post_more, s, &first);
@@ -151,10 +151,8 @@ static void what_a_task_posts_waits_for_the_next_round(void **state)
 
 /* --- descriptors and the clock ------------------------------------------------------------------ */
 
-static void signals_reload_and_end(void **state)
+WITH_LOOP(signals_reload_and_end)
 {
-	struct setup *s = *state;
-
 	send_signal(s, SIGHUP);
 	send_signal(s, SIGHUP);
 	send_signal(s, SIGTERM);
@@ -177,9 +175,8 @@ static void on_ready(void *ctx)
 	end(ready->s, NULL);
 }
 
-static void what_can_be_read_is_called_for(void **state)
+WITH_LOOP(what_can_be_read_is_called_for)
 {
-	struct setup *s = *state;
 	struct ready ready = { .s = s };
 	int fds[2];
 
@@ -214,10 +211,8 @@ static uint64_t second_tick(void *ctx, uint64_t now)
 }
 
 /* Nothing else wakes it. */
-static void the_clock_wakes_it_for_the_earliest(void **state)
+WITH_LOOP(the_clock_wakes_it_for_the_earliest)
 {
-	struct setup *s = *state;
-
 	assert_int_equal(agent_loop_tick(s->loop, first_tick, s, NULL), 0);
 	assert_int_equal(agent_loop_tick(s->loop, second_tick, s, NULL), 0);
 	assert_int_equal(agent_loop_run(s->loop, NULL), 0);
@@ -245,9 +240,8 @@ static void *wait_for_sleep(void *arg)
 	return NULL;
 }
 
-static void others_see_whether_it_is_at_work(void **state)
+WITH_LOOP(others_see_whether_it_is_at_work)
 {
-	struct setup *s = *state;
 	pthread_t thread;
 
 	assert_int_equal(agent_loop_busy(s->handle), 0);
@@ -257,19 +251,4 @@ static void others_see_whether_it_is_at_work(void **state)
 	pthread_join(thread, NULL);
 	assert_true(s->ticks >= 1);
 	assert_true(s->slept);
-}
-
-int main(void)
-{
-#define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		WITH_LOOP(tasks_of_all_threads_run_in_their_order),
-		WITH_LOOP(what_a_task_posts_waits_for_the_next_round),
-		WITH_LOOP(signals_reload_and_end),
-		WITH_LOOP(what_can_be_read_is_called_for),
-		WITH_LOOP(the_clock_wakes_it_for_the_earliest),
-		WITH_LOOP(others_see_whether_it_is_at_work),
-	};
-
-	return cmocka_run_group_tests_name("agent_loop", tests, NULL, NULL);
 }

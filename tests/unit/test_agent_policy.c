@@ -44,6 +44,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_TREE(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static void start(struct setup *s)
 {
 	assert_int_equal(agent_policy_new(s->t->root, &s->config, &s->policy, NULL), 0);
@@ -57,9 +59,8 @@ static void reload(struct setup *s)
 	agent_policy_replace(s->policy, placing, &s->config);
 }
 
-static void a_broken_configuration_observes(void **state)
+WITH_TREE(a_broken_configuration_observes)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	tree_write(s->t, "/etc/numastow/config.yaml", "mode: [\n");
@@ -75,10 +76,8 @@ static void a_broken_configuration_observes(void **state)
 	assert_int_equal(agent_policy_check_changes(s->policy, &err), 0);
 }
 
-static void either_file_may_say_observe(void **state)
+WITH_TREE(either_file_may_say_observe)
 {
-	struct setup *s = *state;
-
 	start(s);
 	assert_false(agent_policy_is_broken(s->policy));
 	assert_int_equal(agent_policy_changes(s->policy), STOW_CHANGES_MADE);
@@ -94,9 +93,8 @@ static void either_file_may_say_observe(void **state)
 }
 
 /* A repin that has begun reads what it began with. */
-static void what_was_handed_out_stays(void **state)
+WITH_TREE(what_was_handed_out_stays)
 {
-	struct setup *s = *state;
 	struct stow_grant_context before;
 
 	tree_write(s->t, "/etc/numastow/config.yaml", "mode: observe\n");
@@ -127,9 +125,8 @@ static void *ask(void *arg)
 	return NULL;
 }
 
-static void all_threads_may_ask_while_it_is_reloaded(void **state)
+WITH_TREE(all_threads_may_ask_while_it_is_reloaded)
 {
-	struct setup *s = *state;
 	pthread_t threads[THREADS];
 
 	tree_write(s->t, "/etc/numastow/config.yaml", "mode: enforce\n");
@@ -145,17 +142,4 @@ static void all_threads_may_ask_while_it_is_reloaded(void **state)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(atomic_load(&s->mixed), 0);
 	assert_int_equal(agent_policy_limits(s->policy).drain_rate, RELOADS - 1);
-}
-
-int main(void)
-{
-#define WITH_TREE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		WITH_TREE(a_broken_configuration_observes),
-		WITH_TREE(either_file_may_say_observe),
-		WITH_TREE(what_was_handed_out_stays),
-		WITH_TREE(all_threads_may_ask_while_it_is_reloaded),
-	};
-
-	return cmocka_run_group_tests_name("agent_policy", tests, NULL, NULL);
 }

@@ -119,6 +119,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static const struct agent_claim_name claim = { .uid = UID, .ns = "team", .name = "db" };
 
 static int prepare(struct setup *s, struct agent_prepared *ret, struct stow_err *err)
@@ -156,9 +158,8 @@ static bool has_file(struct setup *s, const char *path)
 
 /* --- prepare -------------------------------------------------------------- */
 
-static void a_claim_is_prepared(void **state)
+WITH_SETUP(a_claim_is_prepared)
 {
-	struct setup *s = *state;
 	_cleanup_free_ char *text = NULL;
 
 	prepared(s);
@@ -179,9 +180,8 @@ static void a_claim_is_prepared(void **state)
 	assert_int_equal(s->asked, 3);
 }
 
-static void refusals_change_nothing(void **state)
+WITH_SETUP(refusals_change_nothing)
 {
-	struct setup *s = *state;
 	struct stow_idset one = { 0 };
 
 	s->refuse = ETIMEDOUT;
@@ -216,7 +216,7 @@ static void refusals_change_nothing(void **state)
 	prepared(s);
 }
 
-static void hostile_names_are_not_asked_for(void **state)
+WITH_SETUP(hostile_names_are_not_asked_for)
 {
 	static const struct agent_claim_name bad[] = {
 		{ UID, "team", "../../../secrets/x" },
@@ -227,7 +227,6 @@ static void hostile_names_are_not_asked_for(void **state)
 		{ "../../x", "team", "db" },
 		{ "", "team", "db" },
 	};
-	struct setup *s = *state;
 	struct agent_prepared ret;
 	struct stow_err err;
 
@@ -240,9 +239,8 @@ static void hostile_names_are_not_asked_for(void **state)
 		assert_int_equal(agent_unprepare(s->prepare, &bad[i], &err), 0);
 }
 
-static void an_observing_agent_prepares_nothing(void **state)
+WITH_SETUP(an_observing_agent_prepares_nothing)
 {
-	struct setup *s = *state;
 	struct stow_config *placing = NULL;
 
 	prepared(s);
@@ -255,9 +253,8 @@ static void an_observing_agent_prepares_nothing(void **state)
 	assert_int_equal(played_records(s->p), 0);
 }
 
-static void before_binding_there_is_no_pod_to_check(void **state)
+WITH_SETUP(before_binding_there_is_no_pod_to_check)
 {
-	struct setup *s = *state;
 	struct agent_prepared ret;
 	struct stow_err err = { 0 };
 
@@ -276,9 +273,8 @@ static void before_binding_there_is_no_pod_to_check(void **state)
 	assert_int_equal(played_records(s->p), 1);
 }
 
-static void a_claim_without_a_pod_is_not_refused_before_binding(void **state)
+WITH_SETUP(a_claim_without_a_pod_is_not_refused_before_binding)
 {
-	struct setup *s = *state;
 	struct agent_prepared ret;
 	struct stow_err err = { 0 };
 
@@ -298,10 +294,8 @@ static void a_claim_without_a_pod_is_not_refused_before_binding(void **state)
 	assert_int_equal(played_records(s->p), 0);
 }
 
-static void a_share_is_dropped_by_its_id(void **state)
+WITH_SETUP(a_share_is_dropped_by_its_id)
 {
-	struct setup *s = *state;
-
 	prepared(s);
 	assert_int_equal(agent_unprepare_share(s->prepare, &claim, OTHER, NULL), -ENOENT);
 	assert_int_equal(played_records(s->p), 1);
@@ -313,11 +307,10 @@ static void a_share_is_dropped_by_its_id(void **state)
 
 /* --- unprepare ------------------------------------------------------------ */
 
-static void a_living_container_keeps_its_claim(void **state)
+WITH_SETUP(a_living_container_keeps_its_claim)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	struct setup *s = *state;
 	struct stow_subject subject = { .id = "c",
 					.pod_id = POD,
 					.ns = "team",
@@ -343,10 +336,8 @@ static void a_living_container_keeps_its_claim(void **state)
 	assert_false(has_file(s, FILE_OF(UID)));
 }
 
-static void unknown_claims_are_success(void **state)
+WITH_SETUP(unknown_claims_are_success)
 {
-	struct setup *s = *state;
-
 	assert_int_equal(agent_unprepare(s->prepare, &claim, NULL), 0);
 	/* The file of a claim that was dropped by an agent that was killed then. */
 	tree_mkdir(s->p->t, CDI);
@@ -357,9 +348,8 @@ static void unknown_claims_are_success(void **state)
 
 /* --- start ---------------------------------------------------------------- */
 
-static void a_new_agent_mends_what_was_left(void **state)
+WITH_SETUP(a_new_agent_mends_what_was_left)
 {
-	struct setup *s = *state;
 	_cleanup_free_ char *before = NULL, *after = NULL;
 	struct stow_err err = { 0 };
 
@@ -380,10 +370,8 @@ static void a_new_agent_mends_what_was_left(void **state)
 	assert_int_equal(s->asked, 1);
 }
 
-static void without_claims_there_is_nothing_to_restore(void **state)
+WITH_SETUP(without_claims_there_is_nothing_to_restore)
 {
-	struct setup *s = *state;
-
 	assert_int_equal(agent_prepare_restore(s->prepare, NULL), 0);
 	assert_int_equal(agent_prepare_restore(s->prepare, NULL), 0);
 }
@@ -408,9 +396,8 @@ static void *unprepare_often(void *arg)
 }
 
 /* Whoever comes last: there is a file exactly when there is a record. */
-static void records_and_files_agree(void **state)
+WITH_SETUP(records_and_files_agree)
 {
-	struct setup *s = *state;
 	pthread_t threads[4];
 
 	for (int i = 0; i < 4; i++)
@@ -424,10 +411,8 @@ static void records_and_files_agree(void **state)
 	assert_int_equal(played_records(s->p), 0);
 }
 
-static void exclusive_cpus_need_a_guaranteed_pod(void **state)
+WITH_SETUP(exclusive_cpus_need_a_guaranteed_pod)
 {
-	struct setup *s = *state;
-
 	tree_remove(s->p->t, KUBEPODS "/pod" POD);
 	refused(s, EPERM, "claim team/db: exclusive CPUs need a pod of class Guaranteed; no pod");
 	tree_mkdir(s->p->t, KUBEPODS "/besteffort/pod" POD);
@@ -440,26 +425,4 @@ static void exclusive_cpus_need_a_guaranteed_pod(void **state)
 	tree_remove(s->p->t, KUBEPODS);
 	refused(s, EOPNOTSUPP, "there is neither /kubepods.slice nor /kubepods");
 	assert_int_equal(played_records(s->p), 0);
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_claim_is_prepared),
-		TEST(refusals_change_nothing),
-		TEST(hostile_names_are_not_asked_for),
-		TEST(an_observing_agent_prepares_nothing),
-		TEST(a_living_container_keeps_its_claim),
-		TEST(unknown_claims_are_success),
-		TEST(a_new_agent_mends_what_was_left),
-		TEST(without_claims_there_is_nothing_to_restore),
-		TEST(records_and_files_agree),
-		TEST(exclusive_cpus_need_a_guaranteed_pod),
-		TEST(before_binding_there_is_no_pod_to_check),
-		TEST(a_claim_without_a_pod_is_not_refused_before_binding),
-		TEST(a_share_is_dropped_by_its_id),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

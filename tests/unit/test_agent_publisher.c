@@ -30,6 +30,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_PUBLISHER(name) TEST_WITH(name, struct agent_publisher *publisher, set_up, tear_down)
+
 static PbNodeReport *report(uint32_t id)
 {
 	PbNodeReport *out = malloc(sizeof(*out));
@@ -44,9 +46,8 @@ static PbNodeReport *report(uint32_t id)
 	return out;
 }
 
-static void what_is_published_is_signed(void **state)
+WITH_PUBLISHER(what_is_published_is_signed)
 {
-	struct agent_publisher *publisher = *state;
 	struct agent_published published;
 	PbNodeReport whole;
 
@@ -76,9 +77,8 @@ static void what_is_published_is_signed(void **state)
 	agent_publisher_return(publisher);
 }
 
-static void an_error_is_news_once(void **state)
+WITH_PUBLISHER(an_error_is_news_once)
 {
-	struct agent_publisher *publisher = *state;
 	struct agent_published published;
 	struct stow_err err;
 
@@ -98,9 +98,8 @@ static void an_error_is_news_once(void **state)
 }
 
 /* Kinds come from the ledger, which any version may have written. */
-static void kinds_of_events_are_bounded(void **state)
+WITH_PUBLISHER(kinds_of_events_are_bounded)
 {
-	struct agent_publisher *publisher = *state;
 	struct agent_published published;
 	char kind[80];
 
@@ -139,9 +138,8 @@ static void *count(void *arg)
 	return NULL;
 }
 
-static void all_threads_may_call_it(void **state)
+WITH_PUBLISHER(all_threads_may_call_it)
 {
-	struct agent_publisher *publisher = *state;
 	struct agent_published published;
 	pthread_t threads[THREADS];
 
@@ -162,9 +160,8 @@ static void count_told(void *ctx)
 }
 
 /* Of each report and each change of the mode, until it no longer wants to. */
-static void a_follower_is_told(void **state)
+WITH_PUBLISHER(a_follower_is_told)
 {
-	struct agent_publisher *publisher = *state;
 	int told = 0;
 
 	agent_publisher_publish(publisher, report(0));
@@ -295,9 +292,8 @@ static unsigned long cost(struct agent_publisher *publisher, size_t n)
 	return touched;
 }
 
-static void a_change_costs_nothing_for_those_that_do_not_read(void **state)
+WITH_PUBLISHER(a_change_costs_nothing_for_those_that_do_not_read)
 {
-	struct agent_publisher *publisher = *state;
 	unsigned long few;
 
 	publish(publisher, 0);
@@ -306,9 +302,8 @@ static void a_change_costs_nothing_for_those_that_do_not_read(void **state)
 	assert_int_equal(cost(publisher, 500), few);
 }
 
-static void one_that_reads_late_gets_a_full_report(void **state)
+WITH_PUBLISHER(one_that_reads_late_gets_a_full_report)
 {
-	struct agent_publisher *publisher = *state;
 	struct fake late, same;
 
 	publish(publisher, 0);
@@ -333,20 +328,4 @@ static void one_that_reads_late_gets_a_full_report(void **state)
 	assert_int_equal(same.n, 2);
 	unsubscribe(publisher, &late);
 	unsubscribe(publisher, &same);
-}
-
-int main(void)
-{
-#define WITH_PUBLISHER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		WITH_PUBLISHER(a_follower_is_told),
-		WITH_PUBLISHER(what_is_published_is_signed),
-		WITH_PUBLISHER(an_error_is_news_once),
-		WITH_PUBLISHER(kinds_of_events_are_bounded),
-		WITH_PUBLISHER(all_threads_may_call_it),
-		WITH_PUBLISHER(a_change_costs_nothing_for_those_that_do_not_read),
-		WITH_PUBLISHER(one_that_reads_late_gets_a_full_report),
-	};
-
-	return cmocka_run_group_tests_name("agent_publisher", tests, NULL, NULL);
 }

@@ -52,6 +52,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 /* Look, and send the scheduler what has changed. Return whether anything had. */
 static bool look(struct setup *s)
 {
@@ -113,7 +115,7 @@ static const PbContainer *container(struct setup *s, const char *id)
 }
 
 /* A claim counts like any lease, once, whatever holds it. */
-static void a_claim_is_counted(void **state)
+WITH_SETUP(a_claim_is_counted)
 {
 	const struct stow_claim_share share = { .id = "aaaaaaaa-0000-4000-8000-000000000001",
 						.part = "main",
@@ -125,7 +127,6 @@ static void a_claim_is_counted(void **state)
 					  .name = "db",
 					  .shares = &share,
 					  .n = 1 };
-	struct setup *s = *state;
 	const PbContainer *c;
 
 	assert_int_equal(stow_claim_take(&s->p->context, &claim, NULL), 1);
@@ -150,9 +151,8 @@ static void a_claim_is_counted(void **state)
 	assert_int_equal(c->n_parts, 0);
 }
 
-static void a_report_has_the_grants(void **state)
+WITH_SETUP(a_report_has_the_grants)
 {
-	struct setup *s = *state;
 	const PbNumaNode *node;
 	const PbContainer *c;
 	uint64_t before;
@@ -182,19 +182,16 @@ static void a_report_has_the_grants(void **state)
 	assert_int_equal(c->parts[0]->memory_promised, GIB);
 }
 
-static void a_machine_at_rest_is_no_news(void **state)
+WITH_SETUP(a_machine_at_rest_is_no_news)
 {
-	struct setup *s = *state;
-
 	played_container(s->p, 7, "own", 0, 2, GIB, true);
 	assert_true(look(s));
 	for (int i = 0; i < 3; i++)
 		assert_false(look(s));
 }
 
-static void an_ended_container_frees_its_cpus(void **state)
+WITH_SETUP(an_ended_container_frees_its_cpus)
 {
-	struct setup *s = *state;
 	struct stow_gc_result result;
 
 	assert_true(look(s));
@@ -214,9 +211,8 @@ static void an_ended_container_frees_its_cpus(void **state)
 }
 
 /* Readers know a container by its id, however often it was started. */
-static void a_restarted_container_is_reported_once(void **state)
+WITH_SETUP(a_restarted_container_is_reported_once)
 {
-	struct setup *s = *state;
 	struct stow_gc_result result;
 
 	played_container(s->p, 8, "c", 0, 1, GIB, false);
@@ -235,9 +231,8 @@ static void a_restarted_container_is_reported_once(void **state)
 	assert_int_equal(s->machine->n_containers, 1);
 }
 
-static void a_lease_is_listed(void **state)
+WITH_SETUP(a_lease_is_listed)
 {
-	struct setup *s = *state;
 	struct stow_lease lease = { .id = ID, .cpus = 1, .memory = GIB };
 	uint64_t before;
 
@@ -276,10 +271,8 @@ static void free_memory(struct setup *s, uint64_t bytes)
 }
 
 /* A machine that breathes is no news, however it got where it is. */
-static void memory_is_news_in_steps(void **state)
+WITH_SETUP(memory_is_news_in_steps)
 {
-	struct setup *s = *state;
-
 	free_memory(s, 12 * GIB);
 	assert_true(look(s));
 	assert_true(s->current->numa_nodes[0]->memory_free == 12 * GIB);
@@ -297,9 +290,8 @@ static void memory_is_news_in_steps(void **state)
 	assert_false(look(s));
 }
 
-static void a_drain_is_seen_on_its_node(void **state)
+WITH_SETUP(a_drain_is_seen_on_its_node)
 {
-	struct setup *s = *state;
 	struct stow_drain_row row = { .id = ID, .step = STOW_DRAIN_STEP_FENCED, .node = 1 };
 	struct stow_idset fenced = { 0 };
 
@@ -318,22 +310,4 @@ static void a_drain_is_seen_on_its_node(void **state)
 	assert_int_equal(stow_drain_row_end(s->p->context.ledger, &row, "drained", NULL), 0);
 	assert_true(look(s));
 	assert_int_equal(s->current->numa_nodes[1]->state, PB_NUMA_NODE_STATE_READY);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_report_has_the_grants),
-		TEST(a_machine_at_rest_is_no_news),
-		TEST(a_claim_is_counted),
-		TEST(a_machine_at_rest_is_no_news),
-		TEST(an_ended_container_frees_its_cpus),
-		TEST(a_restarted_container_is_reported_once),
-		TEST(a_lease_is_listed),
-		TEST(memory_is_news_in_steps),
-		TEST(a_drain_is_seen_on_its_node),
-	};
-
-	return cmocka_run_group_tests_name("agent_report", tests, NULL, NULL);
 }

@@ -125,7 +125,7 @@ static const char *amount(struct json_object *of, const char *capacity)
 	return stow_kube_text(of, path);
 }
 
-static void a_numa_node_is_a_device(void **state)
+TEST(a_numa_node_is_a_device)
 {
 	struct made *m = made_new(2);
 	struct json_object *d;
@@ -153,7 +153,7 @@ static void a_numa_node_is_a_device(void **state)
 	made_free(m);
 }
 
-static void a_slice_has_at_most_64_devices(void **state)
+TEST(a_slice_has_at_most_64_devices)
 {
 	static const struct {
 		uint32_t numa;
@@ -183,7 +183,7 @@ static void a_slice_has_at_most_64_devices(void **state)
 }
 
 /* The API server refuses the whole slice for one of these. */
-static void less_than_a_step_is_left_out(void **state)
+TEST(less_than_a_step_is_left_out)
 {
 	struct made *m = made_new(2);
 	struct json_object *d;
@@ -212,7 +212,7 @@ static void less_than_a_step_is_left_out(void **state)
 	made_free(m);
 }
 
-static void what_others_have_is_subtracted(void **state)
+TEST(what_others_have_is_subtracted)
 {
 	struct made *m = made_new(2);
 	struct json_object *d;
@@ -253,7 +253,7 @@ static void what_others_have_is_subtracted(void **state)
 	made_free(m);
 }
 
-static void lists_are_asked_for(void **state)
+TEST(lists_are_asked_for)
 {
 	struct made *m = made_new(1);
 	struct json_object *attributes, *roots;
@@ -276,7 +276,7 @@ static void lists_are_asked_for(void **state)
 	made_free(m);
 }
 
-static void a_node_without_cpus_is_memory(void **state)
+TEST(a_node_without_cpus_is_memory)
 {
 	struct made *m = made_new(2);
 
@@ -291,7 +291,7 @@ static void a_node_without_cpus_is_memory(void **state)
 	made_free(m);
 }
 
-static void devices_are_in_order(void **state)
+TEST(devices_are_in_order)
 {
 	struct made *m = made_new(3);
 
@@ -304,7 +304,7 @@ static void devices_are_in_order(void **state)
 	made_free(m);
 }
 
-static void a_long_name_is_valid(void **state)
+TEST(a_long_name_is_valid)
 {
 	char node[260], *name;
 
@@ -328,7 +328,7 @@ static const char *no_time(void *ctx, uint32_t id)
 	return ctx ? ctx : "";
 }
 
-static void a_fence_is_a_taint_that_keeps_its_time(void **state)
+TEST(a_fence_is_a_taint_that_keeps_its_time)
 {
 	struct agent_state *known = calloc(1, sizeof(*known));
 	struct made *m = made_new(2);
@@ -368,7 +368,7 @@ static void a_fence_is_a_taint_that_keeps_its_time(void **state)
 	made_free(m);
 }
 
-static void an_unknown_fence_has_the_servers_time(void **state)
+TEST(an_unknown_fence_has_the_servers_time)
 {
 	struct agent_state *known = calloc(1, sizeof(*known));
 	struct made *m = made_new(1);
@@ -388,7 +388,7 @@ static void an_unknown_fence_has_the_servers_time(void **state)
 	made_free(m);
 }
 
-static void the_state_is_read_again(void **state)
+TEST(the_state_is_read_again)
 {
 	static const char fences[] =
 		"{\"fences\":[1,{\"node\":-1},{\"node\":1,\"since\":\"yesterday\"}]}";
@@ -451,7 +451,7 @@ static void set(struct json_object *object, const char *path, const char *key,
 		json_object_object_del(at, key);
 }
 
-static void the_same_is_the_same(void **state)
+TEST(the_same_is_the_same)
 {
 	struct made *m = made_new(1);
 	struct json_object *copy;
@@ -480,7 +480,7 @@ static void the_same_is_the_same(void **state)
 	made_free(m);
 }
 
-static void what_a_gate_drops_is_named(void **state)
+TEST(what_a_gate_drops_is_named)
 {
 	struct made *m = made_new(1);
 	struct json_object *copy;
@@ -506,7 +506,7 @@ static void what_a_gate_drops_is_named(void **state)
 	made_free(m);
 }
 
-static void a_pod_is_bound_when_its_claim_is_prepared(void **state)
+TEST(a_pod_is_bound_when_its_claim_is_prepared)
 {
 	struct made *m = made_new(1);
 	struct json_object *copy, *names;
@@ -528,26 +528,4 @@ static void a_pod_is_bound_when_its_claim_is_prepared(void **state)
 	assert_int_equal(agent_slice_compare(copy, slice(m, 0)), AGENT_SLICE_DIFFERENT);
 	json_object_put(copy);
 	made_free(m);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_numa_node_is_a_device),
-		cmocka_unit_test(a_slice_has_at_most_64_devices),
-		cmocka_unit_test(less_than_a_step_is_left_out),
-		cmocka_unit_test(what_others_have_is_subtracted),
-		cmocka_unit_test(lists_are_asked_for),
-		cmocka_unit_test(a_node_without_cpus_is_memory),
-		cmocka_unit_test(devices_are_in_order),
-		cmocka_unit_test(a_long_name_is_valid),
-		cmocka_unit_test(a_fence_is_a_taint_that_keeps_its_time),
-		cmocka_unit_test(an_unknown_fence_has_the_servers_time),
-		cmocka_unit_test(the_state_is_read_again),
-		cmocka_unit_test(the_same_is_the_same),
-		cmocka_unit_test(what_a_gate_drops_is_named),
-		cmocka_unit_test(a_pod_is_bound_when_its_claim_is_prepared),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static void bad(const char *configs, const char *text)
 		fail_msg("%s: %s", configs, err.msg);
 }
 
-static void once(void **state)
+TEST(once)
 {
 	good("");
 	good("{}");
@@ -63,7 +63,7 @@ static void once(void **state)
 	good(CONFIG("gpu.example", "{\"a\": 1, \"a\": 2}"));
 }
 
-static void twice(void **state)
+TEST(twice)
 {
 #define AT "status.allocation.devices: config["
 	bad(CONFIG("numastow.io", "{\"a\":1,\"a\":1}"),
@@ -82,21 +82,10 @@ static void twice(void **state)
 	    AT "0]: parameters: \"a\": is there 2 times");
 }
 
-static void long_ones(void **state)
+TEST(long_ones)
 {
 	_cleanup_free_ char *text = malloc(70000);
 
 	snprintf(text, 70000, CONFIG("numastow.io", "{%*s}"), 66000, "");
 	bad(text, AT "0]: parameters: more than 65536 bytes");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(once),
-		cmocka_unit_test(twice),
-		cmocka_unit_test(long_ones),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

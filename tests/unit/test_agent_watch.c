@@ -4,7 +4,7 @@
 #include "agent/watch.h"
 #include "tree.h"
 
-static void nsdelegate_is_seen(void **state)
+TEST(nsdelegate_is_seen)
 {
 	static const struct {
 		const char *mountinfo;
@@ -32,7 +32,7 @@ static void nsdelegate_is_seen(void **state)
 	tree_free(t);
 }
 
-static void uevents_of_cpus_memory_and_nodes_are_used(void **state)
+TEST(uevents_of_cpus_memory_and_nodes_are_used)
 {
 	static const char cpu[] = "offline@/devices/system/cpu/cpu3\0ACTION=offline\0"
 				  "SUBSYSTEM=cpu\0SEQNUM=1";
@@ -45,14 +45,4 @@ static void uevents_of_cpus_memory_and_nodes_are_used(void **state)
 	assert_true(agent_watch_concerns(node, sizeof(node) - 1));
 	assert_false(agent_watch_concerns(disk, sizeof(disk) - 1));
 	assert_false(agent_watch_concerns("", 0));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nsdelegate_is_seen),
-		cmocka_unit_test(uevents_of_cpus_memory_and_nodes_are_used),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

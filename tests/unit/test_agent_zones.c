@@ -141,7 +141,7 @@ static const char *attribute(const struct made *m, const char *name)
 	return stow_kube_text(named(stow_kube_at(m->object, "attributes"), name), "value");
 }
 
-static void a_numa_node_is_a_zone(void **state)
+TEST(a_numa_node_is_a_zone)
 {
 	struct made *m = made_new(2);
 	struct json_object *owner;
@@ -169,7 +169,7 @@ static void a_numa_node_is_a_zone(void **state)
 	made_free(m);
 }
 
-static void the_policy_is_the_default_policy(void **state)
+TEST(the_policy_is_the_default_policy)
 {
 	static const char *const words[] = {
 		[STOW_POLICY_SINGLE_NUMA_NODE] = "single-numa-node",
@@ -187,7 +187,7 @@ static void the_policy_is_the_default_policy(void **state)
 	made_free(m);
 }
 
-static void what_is_given_is_not_available(void **state)
+TEST(what_is_given_is_not_available)
 {
 	struct made *m = made_new(2);
 
@@ -211,7 +211,7 @@ static void what_is_given_is_not_available(void **state)
 	made_free(m);
 }
 
-static void a_fenced_numa_node_has_nothing_available(void **state)
+TEST(a_fenced_numa_node_has_nothing_available)
 {
 	struct made *m = made_new(2);
 
@@ -228,7 +228,7 @@ static void a_fenced_numa_node_has_nothing_available(void **state)
 }
 
 /* The plugin indexes an array of as many entries as there are zones by their numbers. */
-static void numbers_have_no_gaps(void **state)
+TEST(numbers_have_no_gaps)
 {
 	struct made *m = made_new(3);
 
@@ -257,7 +257,7 @@ static void numbers_have_no_gaps(void **state)
 }
 
 /* It panics for node-64. */
-static void numbers_are_below_64(void **state)
+TEST(numbers_are_below_64)
 {
 	struct made *m = made_new(NUMA);
 
@@ -278,7 +278,7 @@ static void numbers_are_below_64(void **state)
 	made_free(m);
 }
 
-static void every_zone_has_every_resource(void **state)
+TEST(every_zone_has_every_resource)
 {
 	struct made *m = made_new(2);
 
@@ -312,7 +312,7 @@ static void replace(struct json_object *object, const char *path, const char *ke
 	json_object_object_add(stow_kube_at(object, path), key, parsed(text));
 }
 
-static void what_is_stored_agrees(void **state)
+TEST(what_is_stored_agrees)
 {
 	static const char *const owners = "{\"l\":[{\"apiVersion\":\"v1\",\"kind\":\"Namespace\","
 					  "\"name\":\"n\",\"uid\":\"x\"}]}";
@@ -347,7 +347,7 @@ static void what_is_stored_agrees(void **state)
 	made_free(m);
 }
 
-static void no_type_is_trusted(void **state)
+TEST(no_type_is_trusted)
 {
 	static const char *const odd[] = { "{}", "{\"zones\":{},\"attributes\":[]}",
 					   "{\"metadata\":7,\"zones\":[1,2],\"attributes\":null}",
@@ -366,7 +366,7 @@ static void no_type_is_trusted(void **state)
 	made_free(m);
 }
 
-static void the_manager_of_the_zones_is_known(void **state)
+TEST(the_manager_of_the_zones_is_known)
 {
 	struct json_object *stored = parsed("{\"metadata\":{}}");
 
@@ -381,22 +381,4 @@ static void the_manager_of_the_zones_is_known(void **state)
 	assert_false(agent_zones_are_of(stored, "numastow-agent"));
 	assert_true(agent_zones_are_of(stored, "nfd"));
 	json_object_put(stored);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_numa_node_is_a_zone),
-		cmocka_unit_test(the_policy_is_the_default_policy),
-		cmocka_unit_test(what_is_given_is_not_available),
-		cmocka_unit_test(a_fenced_numa_node_has_nothing_available),
-		cmocka_unit_test(numbers_have_no_gaps),
-		cmocka_unit_test(numbers_are_below_64),
-		cmocka_unit_test(every_zone_has_every_resource),
-		cmocka_unit_test(what_is_stored_agrees),
-		cmocka_unit_test(no_type_is_trusted),
-		cmocka_unit_test(the_manager_of_the_zones_is_known),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

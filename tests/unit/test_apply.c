@@ -70,6 +70,14 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define BOTH(name)                                    \
+	UNIT_BODY(name, struct setup *s)              \
+	UNIT_ADD(name, " (v1)", set_up_v1, tear_down) \
+	UNIT_ADD(name, " (v2)", set_up_v2, tear_down) \
+	static void name##_(struct setup *s)
+#define V2(name) TEST_WITH(name, struct setup *s, set_up_v2, tear_down)
+#define V1(name) TEST_WITH(name, struct setup *s, set_up_v1, tear_down)
+
 /* A cgroup with the sets that a runtime gives it, and its first process. */
 static int create(struct setup *s, int above, int pid, const char *id, uint32_t given)
 {
@@ -171,9 +179,8 @@ static void has(struct setup *s, int cgroup, const char *cpus)
 
 /* --- kind: where a container is --------------------------------------------------------------- */
 
-static void a_first_process_in_init_scope_is_still_the_containers(void **state)
+BOTH(a_first_process_in_init_scope_is_still_the_containers)
 {
-	struct setup *s = *state;
 	int c = unmanaged(s, 10, "systemd", 0), scope = kernel_mkdir(s->k, c, "init.scope"),
 	    slice = kernel_mkdir(s->k, c, "system.slice");
 
@@ -190,9 +197,8 @@ static void a_first_process_in_init_scope_is_still_the_containers(void **state)
 	run(s, 0);
 }
 
-static void a_shared_one_that_moved_leaves_exclusive_cpus(void **state)
+BOTH(a_shared_one_that_moved_leaves_exclusive_cpus)
 {
-	struct setup *s = *state;
 	int c = placed(s, 10, "shared", 0, 1, false), below = kernel_mkdir(s->k, c, "init");
 
 	if (s->k->version == 1) {
@@ -205,9 +211,8 @@ static void a_shared_one_that_moved_leaves_exclusive_cpus(void **state)
 	has(s, below, "2-3");
 }
 
-static void a_childs_own_set_is_not_the_containers(void **state)
+BOTH(a_childs_own_set_is_not_the_containers)
 {
-	struct setup *s = *state;
 	int c = unmanaged(s, 10, "nested", 0), below = kernel_mkdir(s->k, c, "mine");
 
 	if (s->k->version == 1)
@@ -220,9 +225,8 @@ static void a_childs_own_set_is_not_the_containers(void **state)
 }
 
 /* A set that is made below loses all that it has, and one below that one. */
-static void nothing_is_left_of_a_childs_childs_set(void **state)
+BOTH(nothing_is_left_of_a_childs_childs_set)
 {
-	struct setup *s = *state;
 	int c = unmanaged(s, 10, "nested", 0), below = kernel_mkdir(s->k, c, "mine");
 	int lowest = kernel_mkdir(s->k, below, "its");
 
@@ -240,9 +244,8 @@ static void nothing_is_left_of_a_childs_childs_set(void **state)
 
 /* --- kind: one's failure is not another's ----------------------------------------------------- */
 
-static void wider_than_its_slice_refuses_nobody(void **state)
+V2(wider_than_its_slice_refuses_nobody)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
 
 	assert_int_equal(kernel_write(s->k, slice, true, 0x0f), 0);
@@ -253,9 +256,8 @@ static void wider_than_its_slice_refuses_nobody(void **state)
 	run(s, 0);
 }
 
-static void nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus(void **state)
+V2(nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
 
 	assert_int_equal(kernel_write(s->k, slice, true, 0x0f), 0);
@@ -268,9 +270,8 @@ static void nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus(void **stat
 	assert_true(stow_idset_empty(&s->problems.problems[0].taken));
 }
 
-static void a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps(void **state)
+BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	int c = placed(s, 10, "stuck", 0, 1, false);
 
@@ -288,9 +289,8 @@ static void a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps(vo
 
 /* --- kind: the machine does not stand still --------------------------------------------------- */
 
-static void a_cpu_that_was_offline_comes_back(void **state)
+BOTH(a_cpu_that_was_offline_comes_back)
 {
-	struct setup *s = *state;
 	int c = placed(s, 10, "shared", 0, 1, false), u = unmanaged(s, 11, "plain", 0);
 	uint64_t before;
 
@@ -311,9 +311,8 @@ static void a_cpu_that_was_offline_comes_back(void **state)
 
 /* The kernel's cpusets follow a CPU that comes online a moment later: what an agent does meanwhile
  * is not its last word. */
-static void a_cpu_whose_cpusets_follow_late_comes_back(void **state)
+BOTH(a_cpu_whose_cpusets_follow_late_comes_back)
 {
-	struct setup *s = *state;
 	int pod = kernel_mkdir(s->k, 0, "pod"), c, u;
 
 	assert_int_equal(kernel_write(s->k, pod, false, 3), 0);
@@ -354,9 +353,8 @@ static int comes(void *ctx, const char *path, const char *value)
 }
 
 /* A CPU that comes online during a run which frees a CPU does no harm. */
-static void a_cpu_that_comes_during_a_run_keeps_none_away(void **state)
+BOTH(a_cpu_that_comes_during_a_run_keeps_none_away)
 {
-	struct setup *s = *state;
 	struct coming coming = { .k = s->k, .skip = -1 };
 	int pod = kernel_mkdir(s->k, 0, "pod"), c, n = 0;
 
@@ -383,9 +381,8 @@ static void a_cpu_that_comes_during_a_run_keeps_none_away(void **state)
 	assert_true(n > 5);
 }
 
-static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back(void **state)
+BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back)
 {
-	struct setup *s = *state;
 	int own = placed(s, 10, "own", 0, 1, true), other, c;
 
 	other = placed(s, 20, "other", 1, 2, true);
@@ -406,9 +403,8 @@ static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_
 
 /* An exclusive CPU that comes back belongs to its owner alone, before any run: a container that was
  * there does not get it, nor one that started meanwhile, nor one whose set another tool wrote. */
-static void an_exclusive_cpu_that_comes_back_is_its_owners_alone(void **state)
+BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone)
 {
-	struct setup *s = *state;
 	int before = unmanaged(s, 9, "before", 0), own = placed(s, 10, "own", 0, 2, true);
 	int shared, meanwhile, changed = unmanaged(s, 12, "changed", 0);
 
@@ -431,9 +427,8 @@ static void an_exclusive_cpu_that_comes_back_is_its_owners_alone(void **state)
 }
 
 /* The same where the cgroup above has not got it for a while. */
-static void an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone(void **state)
+V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
 
 	assert_int_equal(kernel_write(s->k, slice, true, 0xf8), 0);
@@ -472,9 +467,8 @@ static int goes(void *ctx, const char *path, const char *value)
 }
 
 /* A CPU that goes while a run is under way is no other program's change. */
-static void a_cpu_that_goes_during_a_run_comes_back(void **state)
+BOTH(a_cpu_that_goes_during_a_run_comes_back)
 {
-	struct setup *s = *state;
 	struct going g = { .k = s->k };
 	int plain = unmanaged(s, 10, "plain", 0), shared = placed(s, 11, "shared", 0, 1, false);
 	int n = 0;
@@ -540,26 +534,25 @@ static void starts_while_a_cpu_goes(struct setup *s, bool managed, bool exclusiv
 	assert_true(n > 20);
 }
 
-static void a_cpu_that_goes_while_a_shared_one_starts_comes_back(void **state)
+BOTH(a_cpu_that_goes_while_a_shared_one_starts_comes_back)
 {
-	starts_while_a_cpu_goes(*state, true, false, "0-3", "0-7");
+	starts_while_a_cpu_goes(s, true, false, "0-3", "0-7");
 }
 
-static void a_cpu_that_goes_while_an_exclusive_one_starts_comes_back(void **state)
+BOTH(a_cpu_that_goes_while_an_exclusive_one_starts_comes_back)
 {
-	starts_while_a_cpu_goes(*state, true, true, "0", "1-7");
+	starts_while_a_cpu_goes(s, true, true, "0", "1-7");
 }
 
-static void a_cpu_that_goes_while_an_unmanaged_one_starts_comes_back(void **state)
+BOTH(a_cpu_that_goes_while_an_unmanaged_one_starts_comes_back)
 {
-	placed(*state, 20, "own", 0, 1, true);
-	starts_while_a_cpu_goes(*state, false, false, "1-7", "1-7");
+	placed(s, 20, "own", 0, 1, true);
+	starts_while_a_cpu_goes(s, false, false, "1-7", "1-7");
 }
 
 /* The same, when the agent looks whether sets were changed. */
-static void a_cpu_that_goes_while_an_agent_looks_is_not_given_away(void **state)
+BOTH(a_cpu_that_goes_while_an_agent_looks_is_not_given_away)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 	struct stow_reconcile *reconcile;
 	struct going g = { .k = s->k };
@@ -588,9 +581,8 @@ static void a_cpu_that_goes_while_an_agent_looks_is_not_given_away(void **state)
 /* The same of a shared one whose other CPUs are exclusive. */
 /* An agent gives back CPUs that went and came between two of its looks, also those that the
  * kernel's cpusets get later. */
-static void an_agent_gives_back_cpus_that_it_has_not_seen_gone(void **state)
+BOTH(an_agent_gives_back_cpus_that_it_has_not_seen_gone)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 	struct stow_reconcile *reconcile;
 	int pod = kernel_mkdir(s->k, 0, "pod"), plain;
@@ -617,9 +609,8 @@ static void an_agent_gives_back_cpus_that_it_has_not_seen_gone(void **state)
 	stow_reconcile_free(reconcile);
 }
 
-static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
+BOTH(what_is_left_beside_exclusive_cpus_may_be_offline)
 {
-	struct setup *s = *state;
 	int own = placed(s, 10, "own", 0, 3, true), c = placed(s, 20, "shared", 0, 1, false);
 
 	has(s, own, "0-2");
@@ -634,9 +625,8 @@ static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
 }
 
 /* cgroup v1: the CPU has left the container's set and comes back only if a run writes it. */
-static void what_could_not_be_written_is_tried_again(void **state)
+V1(what_could_not_be_written_is_tried_again)
 {
-	struct setup *s = *state;
 	int u = unmanaged(s, 10, "stuck", 0), c = placed(s, 20, "shared", 0, 1, false);
 
 	kernel_set_online(s->k, 3, false);
@@ -654,9 +644,8 @@ static void what_could_not_be_written_is_tried_again(void **state)
 }
 
 /* Also where it is the cgroup above that the kernel has taken the CPU from. */
-static void what_a_slice_could_not_be_given_back_is_tried_again(void **state)
+V1(what_a_slice_could_not_be_given_back_is_tried_again)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "pod.slice"), c;
 
 	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
@@ -675,9 +664,8 @@ static void what_a_slice_could_not_be_given_back_is_tried_again(void **state)
 	has(s, c, "0-7");
 }
 
-static void a_slice_that_grows_is_followed(void **state)
+BOTH(a_slice_that_grows_is_followed)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "grows.slice"), c;
 
 	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
@@ -691,9 +679,8 @@ static void a_slice_that_grows_is_followed(void **state)
 	has(s, c, "1-5");
 }
 
-static void a_slice_that_grows_before_any_run_has_seen_it_is_followed(void **state)
+BOTH(a_slice_that_grows_before_any_run_has_seen_it_is_followed)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
 
 	run(s, 0);
@@ -707,9 +694,8 @@ static void a_slice_that_grows_before_any_run_has_seen_it_is_followed(void **sta
 }
 
 /* While its slice has not got the CPU, nothing is to be written for it to take effect. */
-static void a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed(void **state)
+BOTH(a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), own, c;
 
 	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
@@ -728,9 +714,8 @@ static void a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed(voi
 }
 
 /* And while the CPU is offline, too. */
-static void a_cpu_that_is_free_while_it_is_offline_comes_back(void **state)
+V2(a_cpu_that_is_free_while_it_is_offline_comes_back)
 {
-	struct setup *s = *state;
 	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), own, c;
 
 	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
@@ -751,9 +736,8 @@ static void a_cpu_that_is_free_while_it_is_offline_comes_back(void **state)
 
 /* --- kind: one owner -------------------------------------------------------------------------- */
 
-static void a_second_call_of_the_hook_keeps_what_it_was_given(void **state)
+BOTH(a_second_call_of_the_hook_keeps_what_it_was_given)
 {
-	struct setup *s = *state;
 	int own = placed(s, 20, "own", 0, 2, true), c = create(s, 0, 10, "twice", 0x3c);
 
 	enter(s, 10, "twice", 0x3c);
@@ -764,9 +748,8 @@ static void a_second_call_of_the_hook_keeps_what_it_was_given(void **state)
 	has(s, c, "2-5");
 }
 
-static void a_second_call_of_the_hook_forgets_no_fallback(void **state)
+V2(a_second_call_of_the_hook_forgets_no_fallback)
 {
-	struct setup *s = *state;
 	int own, c;
 
 	placed(s, 20, "own", 1, 1, true);
@@ -785,9 +768,8 @@ static void a_second_call_of_the_hook_forgets_no_fallback(void **state)
 	has(s, c, "3");
 }
 
-static void given_cpus_come_back_at_the_end(void **state)
+BOTH(given_cpus_come_back_at_the_end)
 {
-	struct setup *s = *state;
 	int c = unmanaged(s, 10, "plain", 0), own = placed(s, 20, "own", 0, 2, true);
 
 	enter(s, 10, "plain", 0); /* once more, while it is kept off */
@@ -797,9 +779,8 @@ static void given_cpus_come_back_at_the_end(void **state)
 	run(s, 0);
 }
 
-static void another_tools_change_of_an_unmanaged_one_is_kept(void **state)
+BOTH(another_tools_change_of_an_unmanaged_one_is_kept)
 {
-	struct setup *s = *state;
 	int c = unmanaged(s, 10, "plain", 0), own = placed(s, 20, "own", 0, 2, true);
 
 	assert_int_equal(kernel_write(s->k, c, true, 0x33), 0);
@@ -825,9 +806,8 @@ static int start_meanwhile(void *ctx, const struct stow_repin_progress *progress
 	return 0;
 }
 
-static void a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once(void **state)
+BOTH(a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once)
 {
-	struct setup *s = *state;
 	struct stow_repin_options options = { .progress = start_meanwhile, .ctx = s };
 	struct stow_err err = { 0 };
 	int c = placed(s, 10, "moves", 0, 1, false);
@@ -840,9 +820,8 @@ static void a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once(void 
 	run(s, 0);
 }
 
-static void adopted_cpus_are_what_a_repin_asks_for(void **state)
+BOTH(adopted_cpus_are_what_a_repin_asks_for)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 	struct stow_repin_options options = { 0 };
 	struct stow_reconcile *reconcile;
@@ -862,9 +841,8 @@ static void adopted_cpus_are_what_a_repin_asks_for(void **state)
 }
 
 /* On a machine of which a container has all, nothing is to be written to take effect. */
-static void what_takes_effect_by_the_cgroup_above_is_no_change(void **state)
+BOTH(what_takes_effect_by_the_cgroup_above_is_no_change)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 	struct stow_reconcile *reconcile;
 	int slice = kernel_mkdir(s->k, 0, "node0.slice");
@@ -885,62 +863,12 @@ static void what_takes_effect_by_the_cgroup_above_is_no_change(void **state)
 
 /* --- kind: counted wrong ---------------------------------------------------------------------- */
 
-static void a_start_that_failed_is_collected_by_the_next(void **state)
+BOTH(a_start_that_failed_is_collected_by_the_next)
 {
-	struct setup *s = *state;
 	int c = placed(s, 10, "nosuch", 0, 3, true);
 
 	kernel_exit(s->k, 10);
 	kernel_rmdir(s->k, c);
 	c = placed(s, 20, "own", 0, 3, true);
 	has(s, c, "0-2");
-}
-
-int main(void)
-{
-#define BOTH(name)                                              \
-	{ #name " (v1)", name, set_up_v1, tear_down, NULL },    \
-	{                                                       \
-#name " (v2)", name, set_up_v2, tear_down, NULL \
-	}
-#define V1(name) cmocka_unit_test_setup_teardown(name, set_up_v1, tear_down)
-#define V2(name) cmocka_unit_test_setup_teardown(name, set_up_v2, tear_down)
-	const struct CMUnitTest tests[] = {
-		BOTH(a_first_process_in_init_scope_is_still_the_containers),
-		BOTH(a_shared_one_that_moved_leaves_exclusive_cpus),
-		BOTH(a_childs_own_set_is_not_the_containers),
-		BOTH(nothing_is_left_of_a_childs_childs_set),
-		V2(wider_than_its_slice_refuses_nobody),
-		V2(nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus),
-		BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps),
-		BOTH(a_cpu_that_was_offline_comes_back),
-		BOTH(a_cpu_whose_cpusets_follow_late_comes_back),
-		BOTH(a_cpu_that_comes_during_a_run_keeps_none_away),
-		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
-		BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone),
-		V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone),
-		BOTH(a_cpu_that_goes_during_a_run_comes_back),
-		BOTH(a_cpu_that_goes_while_a_shared_one_starts_comes_back),
-		BOTH(a_cpu_that_goes_while_an_exclusive_one_starts_comes_back),
-		BOTH(a_cpu_that_goes_while_an_unmanaged_one_starts_comes_back),
-		BOTH(a_cpu_that_goes_while_an_agent_looks_is_not_given_away),
-		BOTH(an_agent_gives_back_cpus_that_it_has_not_seen_gone),
-		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
-		V1(what_could_not_be_written_is_tried_again),
-		V1(what_a_slice_could_not_be_given_back_is_tried_again),
-		BOTH(a_slice_that_grows_is_followed),
-		BOTH(a_slice_that_grows_before_any_run_has_seen_it_is_followed),
-		BOTH(a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed),
-		V2(a_cpu_that_is_free_while_it_is_offline_comes_back),
-		BOTH(a_second_call_of_the_hook_keeps_what_it_was_given),
-		V2(a_second_call_of_the_hook_forgets_no_fallback),
-		BOTH(given_cpus_come_back_at_the_end),
-		BOTH(another_tools_change_of_an_unmanaged_one_is_kept),
-		BOTH(a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once),
-		BOTH(adopted_cpus_are_what_a_repin_asks_for),
-		BOTH(what_takes_effect_by_the_cgroup_above_is_no_change),
-		BOTH(a_start_that_failed_is_collected_by_the_next),
-	};
-
-	return cmocka_run_group_tests_name("apply", tests, NULL, NULL);
 }

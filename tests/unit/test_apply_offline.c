@@ -11,7 +11,7 @@
 
 /* Of node 1 the container has what is left beside three exclusive CPUs: CPU 7. When that goes, its
  * set as written would have none that is online, and the kernel would give it everything. */
-static void the_last_shared_cpu_of_a_node_goes(void **state)
+TEST(the_last_shared_cpu_of_a_node_goes)
 {
 	struct played *p = played_new();
 	struct stow_apply_result result = { 0 };
@@ -47,7 +47,7 @@ static void the_last_shared_cpu_of_a_node_goes(void **state)
 }
 
 /* cgroup v1: the topmost cgroup alone has its CPUs back. */
-static void cgroups_above_get_back_what_the_kernel_took(void **state)
+TEST(cgroups_above_get_back_what_the_kernel_took)
 {
 	static const struct {
 		const char *path, *before, *after;
@@ -96,14 +96,4 @@ static void cgroups_above_get_back_what_the_kernel_took(void **state)
 		now = tree_read(t, path);
 		assert_string_equal(now, cgroups[i].after);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_last_shared_cpu_of_a_node_goes),
-		cmocka_unit_test(cgroups_above_get_back_what_the_kernel_took),
-	};
-
-	return cmocka_run_group_tests_name("apply-offline", tests, NULL, NULL);
 }

@@ -217,6 +217,23 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define EVERYWHERE(name)                                        \
+	UNIT_BODY(name, struct setup *s)                        \
+	UNIT_ADD(name, ", v1_cgroupfs", v1_cgroupfs, tear_down) \
+	UNIT_ADD(name, ", v1_systemd", v1_systemd, tear_down)   \
+	UNIT_ADD(name, ", v2_cgroupfs", v2_cgroupfs, tear_down) \
+	UNIT_ADD(name, ", v2_systemd", v2_systemd, tear_down)   \
+	static void name##_(struct setup *s)
+#define ON_SYSTEMD(name)                                      \
+	UNIT_BODY(name, struct setup *s)                      \
+	UNIT_ADD(name, ", v2_systemd", v2_systemd, tear_down) \
+	static void name##_(struct setup *s)
+#define ON_V2(name)                                             \
+	UNIT_BODY(name, struct setup *s)                        \
+	UNIT_ADD(name, ", v2_cgroupfs", v2_cgroupfs, tear_down) \
+	UNIT_ADD(name, ", v2_systemd", v2_systemd, tear_down)   \
+	static void name##_(struct setup *s)
+
 /* --- kubelet and runtime -------------------------------------------------- */
 
 /* A pod's cgroup, and what the agent does when it is told of it. */
@@ -393,9 +410,8 @@ static void is_restored(struct setup *s)
 
 /* --- one after another ---------------------------------------------------- */
 
-static void pods_of_all_classes_are_kept_off_and_restored(void **state)
+EVERYWHERE(pods_of_all_classes_are_kept_off_and_restored)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	struct running first;
 
@@ -442,9 +458,8 @@ static void pods_of_all_classes_are_kept_off_and_restored(void **state)
 	is_restored(s);
 }
 
-static void only_a_guaranteed_pod_has_exclusive_cpus(void **state)
+EVERYWHERE(only_a_guaranteed_pod_has_exclusive_cpus)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	for (int i = 1; i < 3; i++) {
@@ -465,9 +480,8 @@ static void only_a_guaranteed_pod_has_exclusive_cpus(void **state)
 			 STOW_POD_NONE);
 }
 
-static void one_cpu_stays_for_other_pods(void **state)
+EVERYWHERE(one_cpu_stays_for_other_pods)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	assert_int_equal(take(s, 0, 0, 4, &err), 0);
@@ -478,9 +492,8 @@ static void one_cpu_stays_for_other_pods(void **state)
 	assert_int_equal(take(s, 2, 1, 1, &err), -ENOSPC);
 }
 
-static void one_cpu_of_kubelets_stays_for_other_pods(void **state)
+EVERYWHERE(one_cpu_of_kubelets_stays_for_other_pods)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	/* By the administrator, kubelet's cgroup has CPUs of node 0 only. */
@@ -492,9 +505,8 @@ static void one_cpu_of_kubelets_stays_for_other_pods(void **state)
 	has(s, s->classes[0], "3");
 }
 
-static void without_kubernetes_all_is_as_it_was(void **state)
+EVERYWHERE(without_kubernetes_all_is_as_it_was)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	bool top;
 
@@ -514,9 +526,8 @@ static void without_kubernetes_all_is_as_it_was(void **state)
 	has(s, s->classes[1], "2-7");
 }
 
-static void a_set_of_the_administrator_stays(void **state)
+EVERYWHERE(a_set_of_the_administrator_stays)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	assert_int_equal(kernel_write(s->k, s->classes[1], true, 0x3c), 0);
@@ -531,9 +542,8 @@ static void a_set_of_the_administrator_stays(void **state)
 }
 
 /* A program that is killed between leaves the cgroups above, which the next run begins with. */
-static void entries_go_from_the_leaves_up(void **state)
+EVERYWHERE(entries_go_from_the_leaves_up)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	add_pod(s, &s->pods[0], GUARANTEED);
@@ -551,9 +561,8 @@ static void entries_go_from_the_leaves_up(void **state)
 }
 
 /* systemd disables it when no unit of a slice needs it any more. */
-static void a_cgroup_without_controller_has_nothing_to_give_back(void **state)
+ON_SYSTEMD(a_cgroup_without_controller_has_nothing_to_give_back)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	bool top;
 
@@ -571,9 +580,8 @@ static void a_cgroup_without_controller_has_nothing_to_give_back(void **state)
 }
 
 /* While CPUs are exclusive, its pods may run on them. */
-static void a_cgroup_without_controller_is_named(void **state)
+ON_SYSTEMD(a_cgroup_without_controller_is_named)
 {
-	struct setup *s = *state;
 	struct stow_apply_result result = { 0 };
 	struct stow_err err = { 0 };
 	size_t n;
@@ -592,9 +600,8 @@ static void a_cgroup_without_controller_is_named(void **state)
 	stow_apply_result_done(&result);
 }
 
-static void a_cgroup_that_takes_no_write_is_named_and_tried_again(void **state)
+ON_V2(a_cgroup_that_takes_no_write_is_named_and_tried_again)
 {
-	struct setup *s = *state;
 	struct stow_apply_result result = { 0 };
 	struct stow_err err = { 0 };
 
@@ -711,9 +718,8 @@ static void event(struct setup *s)
 	}
 }
 
-static void at_random_no_pod_runs_on_exclusive_cpus(void **state)
+EVERYWHERE(at_random_no_pod_runs_on_exclusive_cpus)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	uint64_t writes;
 
@@ -740,9 +746,8 @@ static void at_random_no_pod_runs_on_exclusive_cpus(void **state)
 
 /* --- whether exclusive CPUs can be offered -------------------------------- */
 
-static void without_a_controller_none_is_offered(void **state)
+ON_V2(without_a_controller_none_is_offered)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	char path[128];
 
@@ -757,7 +762,7 @@ static void without_a_controller_none_is_offered(void **state)
 	assert_non_null(strstr(err.msg, "neither /kubepods.slice nor /kubepods"));
 }
 
-static void paths_have_classes(void **state)
+TEST(paths_have_classes)
 {
 	static const struct {
 		const char *path;
@@ -779,36 +784,4 @@ static void paths_have_classes(void **state)
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++)
 		if (stow_kubepods_class(cases[i].path) != cases[i].class)
 			fail_msg("%s", cases[i].path);
-}
-
-#define ON(test, machine)                                           \
-	{                                                           \
-#test ", " #machine, test, machine, tear_down, NULL \
-	}
-#define EVERYWHERE(test) \
-	ON(test, v1_cgroupfs), ON(test, v1_systemd), ON(test, v2_cgroupfs), ON(test, v2_systemd)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		EVERYWHERE(pods_of_all_classes_are_kept_off_and_restored),
-		EVERYWHERE(only_a_guaranteed_pod_has_exclusive_cpus),
-		EVERYWHERE(one_cpu_stays_for_other_pods),
-		EVERYWHERE(one_cpu_of_kubelets_stays_for_other_pods),
-		EVERYWHERE(without_kubernetes_all_is_as_it_was),
-		EVERYWHERE(a_set_of_the_administrator_stays),
-		EVERYWHERE(entries_go_from_the_leaves_up),
-		ON(a_cgroup_without_controller_has_nothing_to_give_back, v2_systemd),
-		ON(a_cgroup_without_controller_is_named, v2_systemd),
-		ON(a_cgroup_that_takes_no_write_is_named_and_tried_again, v2_cgroupfs),
-		ON(a_cgroup_that_takes_no_write_is_named_and_tried_again, v2_systemd),
-		EVERYWHERE(at_random_no_pod_runs_on_exclusive_cpus),
-		ON(without_a_controller_none_is_offered, v2_cgroupfs),
-		ON(without_a_controller_none_is_offered, v2_systemd),
-		cmocka_unit_test(paths_have_classes),
-	};
-
-	if (access("/dev/shm", W_OK) == 0)
-		(void)setenv("TMPDIR", "/dev/shm", 0);
-	return cmocka_run_group_tests_name("apply, pods", tests, NULL, NULL);
 }

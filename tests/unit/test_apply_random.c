@@ -1117,26 +1117,12 @@ static void lives(int version)
 		live(version, i, events);
 }
 
-static void one_run_makes_everything_right_on_cgroup_v2(void **state)
+TEST(one_run_makes_everything_right_on_cgroup_v2)
 {
 	lives(2);
 }
 
-static void one_run_makes_everything_right_on_cgroup_v1(void **state)
+TEST(one_run_makes_everything_right_on_cgroup_v1)
 {
 	lives(1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_run_makes_everything_right_on_cgroup_v2),
-		cmocka_unit_test(one_run_makes_everything_right_on_cgroup_v1),
-	};
-
-	/* Some 100,000 files are written. */
-	if (access("/dev/shm", W_OK) == 0)
-		(void)setenv("TMPDIR", "/dev/shm", 0);
-
-	return cmocka_run_group_tests_name("apply, random", tests, NULL, NULL);
 }

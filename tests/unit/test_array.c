@@ -9,7 +9,7 @@ struct element {
 	char *text;
 };
 
-static void a_list_keeps_what_it_has_and_gains_a_zeroed_element(void **state)
+TEST(a_list_keeps_what_it_has_and_gains_a_zeroed_element)
 {
 	_cleanup_free_ struct element *list = NULL;
 	size_t n = 0;
@@ -30,7 +30,7 @@ static void a_list_keeps_what_it_has_and_gains_a_zeroed_element(void **state)
 }
 
 /* The list may be exactly as long as its elements, whatever their number is, and may get shorter. */
-static void a_list_of_another_allocation_grows_too(void **state)
+TEST(a_list_of_another_allocation_grows_too)
 {
 	for (size_t length = 1; length < 40; length++) {
 		_cleanup_free_ uint64_t *list = calloc(length, sizeof(*list));
@@ -44,14 +44,4 @@ static void a_list_of_another_allocation_grows_too(void **state)
 		*STOW_APPEND(list, n) = 9;
 		assert_true(list[length / 2] == 9);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_list_keeps_what_it_has_and_gains_a_zeroed_element),
-		cmocka_unit_test(a_list_of_another_allocation_grows_too),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static void assert_allowed(struct tree *t, const char *status, int wanted, const
 		assert_non_null(strstr(err.msg, words));
 }
 
-static void reads_what_a_process_may_use(void **state)
+TEST(reads_what_a_process_may_use)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_idset cpus = set_of("0-3,9"), mems = set_of("1");
@@ -80,7 +80,7 @@ static void assert_check(struct stow_cgroup *cgroup, const char *nodes, const pi
 		fail_msg("%d instead of %d: \"%s\"", r, wanted, err.msg);
 }
 
-static void other_processes_are_not_bound_unasked(void **state)
+TEST(other_processes_are_not_bound_unasked)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_(tree_free_ptr) struct tree *t = a_machine();
@@ -94,7 +94,7 @@ static void other_processes_are_not_bound_unasked(void **state)
 	assert_check(cgroup, "1-2", pids, 3, true, -ERANGE, "the cgroup above /a/b has only 0-1");
 }
 
-static void a_cgroup_without_nodes_of_its_own(void **state)
+TEST(a_cgroup_without_nodes_of_its_own)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_(tree_free_ptr) struct tree *t = a_machine();
@@ -106,7 +106,7 @@ static void a_cgroup_without_nodes_of_its_own(void **state)
 	assert_check(cgroup, "1", &pid, 1, true, -ENOTSUP, "no memory nodes of its own");
 }
 
-static void another_machines_processes_are_left(void **state)
+TEST(another_machines_processes_are_left)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = a_machine();
 	struct stow_idset cpus = set_of("0");
@@ -115,16 +115,4 @@ static void another_machines_processes_are_left(void **state)
 
 	assert_int_equal(stow_bind_threads(t->root, 1, &cpus, &cpus, &n, &err), -ENOTSUP);
 	assert_int_equal(stow_bind_thread(t->root, 1, &cpus, &cpus, &err), -ENOTSUP);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_what_a_process_may_use),
-		cmocka_unit_test(other_processes_are_not_bound_unasked),
-		cmocka_unit_test(a_cgroup_without_nodes_of_its_own),
-		cmocka_unit_test(another_machines_processes_are_left),
-	};
-
-	return cmocka_run_group_tests_name("bind", tests, NULL, NULL);
 }

@@ -21,6 +21,8 @@ static int teardown(void **state)
 	return 0;
 }
 
+#define WITH_TOPOLOGY(name) TEST_WITH(name, struct stow_topology *t, setup, teardown)
+
 static struct stow_capacity *build(const struct stow_topology *t, const struct stow_config *config,
 				   const struct stow_usage *usage, const char *cpus,
 				   const char *mems)
@@ -45,10 +47,10 @@ static void assert_set(const struct stow_idset *set, const char *list)
 	assert_string_equal(stow_idset_format(set, buf, sizeof(buf)), list);
 }
 
-static void an_empty_machine_gives_all(void **state)
+WITH_TOPOLOGY(an_empty_machine_gives_all)
 {
 	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *c =
-		build(*state, NULL, NULL, NULL, NULL);
+		build(t, NULL, NULL, NULL, NULL);
 
 	assert_int_equal(c->n_nodes, 2);
 	assert_set(&c->nodes[1].cpus, "4-7,12-15");
@@ -61,7 +63,7 @@ static void an_empty_machine_gives_all(void **state)
 	assert_set(&c->nonexclusive, "0-15");
 }
 
-static void what_is_reserved_is_not_there(void **state)
+WITH_TOPOLOGY(what_is_reserved_is_not_there)
 {
 	struct stow_config_node reserved[2] = { { .id = -1, .cpus = 2, .memory = GI },
 						{ .id = 1, .memory = 20 * GI } };
@@ -69,7 +71,7 @@ static void what_is_reserved_is_not_there(void **state)
 	struct stow_capacity *c;
 
 	stow_idset_parse("12-15", &reserved[1].cpu_set, NULL);
-	c = build(*state, &config, NULL, NULL, NULL);
+	c = build(t, &config, NULL, NULL, NULL);
 	assert_set(&c->nodes[0].cpus, "2-3,8-11");
 	assert_int_equal(c->nodes[0].cpus_total, 6);
 	assert_int_equal(c->nodes[0].mem_total, 15 * GI);
@@ -78,12 +80,12 @@ static void what_is_reserved_is_not_there(void **state)
 	assert_int_equal(c->nodes[1].mem_free, 0);
 	stow_capacity_free(c);
 	reserved[0].cpus = 100;
-	c = build(*state, &config, NULL, NULL, NULL);
+	c = build(t, &config, NULL, NULL, NULL);
 	assert_int_equal(c->nodes[0].cpus_total, 0);
 	stow_capacity_free(c);
 }
 
-static void what_is_given_away_is_not_free(void **state)
+WITH_TOPOLOGY(what_is_given_away_is_not_free)
 {
 	struct stow_node_usage nodes[1] = {
 		{ .id = 0, .shared_cpus = 3, .memory = 6 * GI, .memory_outstanding = 2 * GI }
@@ -94,7 +96,7 @@ static void what_is_given_away_is_not_free(void **state)
 	stow_idset_parse("0,8", &usage.exclusive, NULL);
 	stow_idset_parse("9", &usage.pinned, NULL);
 	stow_idset_parse("1", &usage.fenced, NULL);
-	c = build(*state, NULL, &usage, NULL, NULL);
+	c = build(t, NULL, &usage, NULL, NULL);
 	assert_set(&c->nodes[0].cpus, "1-3,9-11");
 	assert_set(&c->nodes[0].takeable, "1-3,10-11");
 	assert_int_equal(c->nodes[0].cpus_total, 8);
@@ -108,15 +110,14 @@ static void what_is_given_away_is_not_free(void **state)
 	/* More promised than there is, as after CPUs went offline. */
 	nodes[0].shared_cpus = 100;
 	nodes[0].memory = nodes[0].memory_outstanding = 100 * GI;
-	c = build(*state, NULL, &usage, NULL, NULL);
+	c = build(t, NULL, &usage, NULL, NULL);
 	assert_int_equal(c->nodes[0].cpus_free, 0);
 	assert_int_equal(c->nodes[0].mem_free, 0);
 	stow_capacity_free(c);
 }
 
-static void isolated_cpus_are_for_one_mode_only(void **state)
+WITH_TOPOLOGY(isolated_cpus_are_for_one_mode_only)
 {
-	struct stow_topology *t = *state;
 	struct stow_config_node reserved = { .id = 0 };
 	struct stow_config config = { .reserved = &reserved, .n_reserved = 1 };
 	struct stow_usage usage = { 0 };
@@ -143,9 +144,8 @@ static void isolated_cpus_are_for_one_mode_only(void **state)
 	stow_capacity_free(c);
 }
 
-static void what_others_use_is_not_free_either(void **state)
+WITH_TOPOLOGY(what_others_use_is_not_free_either)
 {
-	struct stow_topology *t = *state;
 	struct stow_capacity *c;
 
 	t->nodes[0].mem_available = 3 * GI;
@@ -155,10 +155,10 @@ static void what_others_use_is_not_free_either(void **state)
 	stow_capacity_free(c);
 }
 
-static void the_cgroup_is_the_limit(void **state)
+WITH_TOPOLOGY(the_cgroup_is_the_limit)
 {
 	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *c =
-		build(*state, NULL, NULL, "0-1,4-7", "1");
+		build(t, NULL, NULL, "0-1,4-7", "1");
 
 	assert_set(&c->nodes[0].cpus, "0-1");
 	assert_int_equal(c->nodes[0].cpus_free, 2);
@@ -168,9 +168,8 @@ static void the_cgroup_is_the_limit(void **state)
 	assert_set(&c->nonexclusive, "0-15");
 }
 
-static void pages_in_pools_are_not_memory_too(void **state)
+WITH_TOPOLOGY(pages_in_pools_are_not_memory_too)
 {
-	struct stow_topology *t = *state;
 	struct stow_node_usage nodes[1] = { { .id = 0, .n_pools = 1 } };
 	struct stow_usage usage = { .nodes = nodes, .n_nodes = 1 };
 	struct stow_capacity *c;
@@ -195,7 +194,7 @@ static void pages_in_pools_are_not_memory_too(void **state)
 	stow_capacity_free(c);
 }
 
-static void what_is_used_is_no_longer_outstanding(void **state)
+TEST(what_is_used_is_no_longer_outstanding)
 {
 	struct stow_node_usage node = { .memory_outstanding = 5 * GI,
 					.pools = { { .size = 2 * MI, .outstanding = 10 },
@@ -213,22 +212,4 @@ static void what_is_used_is_no_longer_outstanding(void **state)
 	stow_usage_note_pages(&node, GI, 5, 2);
 	assert_int_equal(node.pools[0].outstanding, 10);
 	assert_int_equal(node.pools[1].outstanding, 1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_empty_machine_gives_all, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_is_reserved_is_not_there, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_is_given_away_is_not_free, setup, teardown),
-		cmocka_unit_test_setup_teardown(isolated_cpus_are_for_one_mode_only, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(what_others_use_is_not_free_either, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(the_cgroup_is_the_limit, setup, teardown),
-		cmocka_unit_test_setup_teardown(pages_in_pools_are_not_memory_too, setup, teardown),
-		cmocka_unit_test(what_is_used_is_no_longer_outstanding),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

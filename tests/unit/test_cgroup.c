@@ -44,7 +44,7 @@ static struct tree *v2_tree(void)
 	return t;
 }
 
-static void finds_the_cgroup_on_v2(void **state)
+TEST(finds_the_cgroup_on_v2)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -61,7 +61,7 @@ static void finds_the_cgroup_on_v2(void **state)
 }
 
 /* Later it is the path and the inode that count, whatever the process does. */
-static void is_opened_by_what_it_was(void **state)
+TEST(is_opened_by_what_it_was)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL, *again = NULL, *other = NULL;
@@ -83,7 +83,7 @@ static void is_opened_by_what_it_was(void **state)
 }
 
 /* The mount that shows the cgroup is taken, wherever it stands in mountinfo. */
-static void any_mount_that_shows_it_will_do(void **state)
+TEST(any_mount_that_shows_it_will_do)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -101,7 +101,7 @@ static void any_mount_that_shows_it_will_do(void **state)
 	assert_string_equal(mount, "/sys/fs/cgroup");
 }
 
-static void a_part_of_a_hierarchy_is_enough(void **state)
+TEST(a_part_of_a_hierarchy_is_enough)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -114,7 +114,7 @@ static void a_part_of_a_hierarchy_is_enough(void **state)
 }
 
 /* Every unit that systemd has escaped has a backslash in its name. */
-static void escapes_of_mountinfo_are_read(void **state)
+TEST(escapes_of_mountinfo_are_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -127,7 +127,7 @@ static void escapes_of_mountinfo_are_read(void **state)
 	assert_string_equal(cg->at[STOW_CGROUP_CPUSET].dir->dir, "/mnt/with blank/b");
 }
 
-static void noprefix_names_are_used(void **state)
+TEST(noprefix_names_are_used)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -150,7 +150,7 @@ static void noprefix_names_are_used(void **state)
 	assert_string_equal(cpus, "0-1");
 }
 
-static void limits_above_are_found(void **state)
+TEST(limits_above_are_found)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -164,7 +164,7 @@ static void limits_above_are_found(void **state)
 	assert_int_equal(stow_cpu_limit(cg), 2);
 }
 
-static void finds_each_controller_on_v1(void **state)
+TEST(finds_each_controller_on_v1)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -181,7 +181,7 @@ static void finds_each_controller_on_v1(void **state)
 	assert_string_equal(cg->at[STOW_CGROUP_MEMORY].dir->dir, "/sys/fs/cgroup/memory/m/x");
 }
 
-static void paths_from_another_namespace_are_refused(void **state)
+TEST(paths_from_another_namespace_are_refused)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	struct stow_cgroup *cg = NULL;
@@ -194,7 +194,7 @@ static void paths_from_another_namespace_are_refused(void **state)
 }
 
 /* Before Linux 6.2 an equal write takes threads' own affinity away. */
-static void an_equal_set_is_not_written(void **state)
+TEST(an_equal_set_is_not_written)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -207,7 +207,7 @@ static void an_equal_set_is_not_written(void **state)
 }
 
 /* A v1 cgroup with cgroups below it: those with the whole set follow it, others keep their part. */
-static void cgroups_below_follow_on_v1(void **state)
+TEST(cgroups_below_follow_on_v1)
 {
 	static const struct {
 		const char *cgroup, *before, *after;
@@ -254,7 +254,7 @@ static int is_busy(void *ctx, const char *path, const char *value)
 		       : 0;
 }
 
-static void a_set_that_is_busy_is_tried_again_on_v1(void **state)
+TEST(a_set_that_is_busy_is_tried_again_on_v1)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -277,7 +277,7 @@ static void a_set_that_is_busy_is_tried_again_on_v1(void **state)
 	assert_int_equal(times, -1);
 }
 
-static void a_missing_cpuset_controller_is_an_error(void **state)
+TEST(a_missing_cpuset_controller_is_an_error)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -291,7 +291,7 @@ static void a_missing_cpuset_controller_is_an_error(void **state)
 	assert_non_null(strstr(err.msg, "no cpuset controller"));
 }
 
-static void numa_stat_of_both_versions(void **state)
+TEST(numa_stat_of_both_versions)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -313,7 +313,7 @@ static void numa_stat_of_both_versions(void **state)
 	assert_int_equal(stow_hugetlb_used(cg, 1 << 30, 1, &v, NULL), -ENOTSUP);
 }
 
-static void saved_values_come_back(void **state)
+TEST(saved_values_come_back)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -333,7 +333,7 @@ static void saved_values_come_back(void **state)
 }
 
 /* A container may give its cgroups any name. */
-static void processes_are_found_in_cgroups_with_a_dot_on_v1(void **state)
+TEST(processes_are_found_in_cgroups_with_a_dot_on_v1)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -349,7 +349,7 @@ static void processes_are_found_in_cgroups_with_a_dot_on_v1(void **state)
 	assert_int_equal(stow_cgroup_has_processes(cg, NULL), 1);
 }
 
-static void lives(void **state)
+TEST(lives)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_pidref ref = { 0 };
@@ -399,7 +399,7 @@ static const struct stow_cgroup_id id_x = { .at[STOW_CGROUP_CPUSET] = { .version
 static const struct stow_pidref process_x = { .pid = 7, .start = 4711 };
 
 /* A killed process of a frozen cgroup of v1 ends only when that is thawed, and all above it. */
-static void a_killed_container_is_thawed(void **state)
+TEST(a_killed_container_is_thawed)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = frozen_tree();
 	_cleanup_free_ char *below = NULL, *own = NULL;
@@ -417,7 +417,7 @@ static void a_killed_container_is_thawed(void **state)
 }
 
 /* Only the container's own cgroups are thawed, wherever its process may have moved. */
-static void no_other_cgroup_is_thawed(void **state)
+TEST(no_other_cgroup_is_thawed)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = frozen_tree();
 	_cleanup_free_ char *other = NULL, *own = NULL;
@@ -437,38 +437,10 @@ static void no_other_cgroup_is_thawed(void **state)
 	assert_string_equal(own, "FROZEN");
 }
 
-static void without_a_freezer_of_v1_nothing_is_thawed(void **state)
+TEST(without_a_freezer_of_v1_nothing_is_thawed)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	struct stow_err err = { 0 };
 
 	assert_int_equal(stow_freezer_thaw(t->root, &id_x, &process_x, &err), 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(finds_the_cgroup_on_v2),
-		cmocka_unit_test(finds_each_controller_on_v1),
-		cmocka_unit_test(paths_from_another_namespace_are_refused),
-		cmocka_unit_test(is_opened_by_what_it_was),
-		cmocka_unit_test(any_mount_that_shows_it_will_do),
-		cmocka_unit_test(a_part_of_a_hierarchy_is_enough),
-		cmocka_unit_test(escapes_of_mountinfo_are_read),
-		cmocka_unit_test(noprefix_names_are_used),
-		cmocka_unit_test(limits_above_are_found),
-		cmocka_unit_test(an_equal_set_is_not_written),
-		cmocka_unit_test(cgroups_below_follow_on_v1),
-		cmocka_unit_test(a_set_that_is_busy_is_tried_again_on_v1),
-		cmocka_unit_test(a_missing_cpuset_controller_is_an_error),
-		cmocka_unit_test(numa_stat_of_both_versions),
-		cmocka_unit_test(saved_values_come_back),
-		cmocka_unit_test(a_killed_container_is_thawed),
-		cmocka_unit_test(no_other_cgroup_is_thawed),
-		cmocka_unit_test(without_a_freezer_of_v1_nothing_is_thawed),
-		cmocka_unit_test(processes_are_found_in_cgroups_with_a_dot_on_v1),
-		cmocka_unit_test(lives),
-	};
-
-	return cmocka_run_group_tests_name("cgroup", tests, NULL, NULL);
 }

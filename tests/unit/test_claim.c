@@ -57,6 +57,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_PLAYED(name) TEST_WITH(name, struct played *p, set_up, tear_down)
+
 static struct stow_claim_share share_of(const char *id, int node, uint32_t cpus, bool exclusive)
 {
 	return (struct stow_claim_share){ .id = id,
@@ -186,9 +188,8 @@ static void gc(struct played *p)
 
 /* --- taking --------------------------------------------------------------- */
 
-static void all_shares_or_none(void **state)
+WITH_PLAYED(all_shares_or_none)
 {
-	struct played *p = *state;
 	struct stow_claim_share shares[] = { share_of(FIRST, 0, 2, true),
 					     share_of(SECOND, 1, 5, true) };
 	struct stow_err err;
@@ -204,9 +205,8 @@ static void all_shares_or_none(void **state)
 	exclusive_is(p, "0-1,4-6");
 }
 
-static void taking_twice_changes_nothing(void **state)
+WITH_PLAYED(taking_twice_changes_nothing)
 {
-	struct played *p = *state;
 	struct stow_claim_share share = with_pages(share_of(FIRST, 1, 2, true), 32), other;
 	struct stow_idset one = { 0 };
 	struct stow_err err;
@@ -234,9 +234,8 @@ static void taking_twice_changes_nothing(void **state)
 	assert_int_equal(played_records(p), 1);
 }
 
-static void a_fence_refuses_new_claims(void **state)
+WITH_PLAYED(a_fence_refuses_new_claims)
 {
-	struct played *p = *state;
 	struct stow_claim_share share = share_of(FIRST, 1, 1, false);
 	struct stow_idset one = { 0 };
 	struct stow_err err;
@@ -251,9 +250,8 @@ static void a_fence_refuses_new_claims(void **state)
 	assert_int_equal(take(p, UID, &share, 1, &err), 1);
 }
 
-static void pools_do_not_grow_for_claims(void **state)
+WITH_PLAYED(pools_do_not_grow_for_claims)
 {
-	struct played *p = *state;
 	struct stow_claim_share share = with_pages(share_of(FIRST, 1, 1, false), 65);
 	struct stow_err err;
 
@@ -270,9 +268,8 @@ static void pools_do_not_grow_for_claims(void **state)
 }
 
 /* Pages that a claim has are not those of a container that starts later: for it the pool grows. */
-static void a_claims_pages_are_set_aside(void **state)
+WITH_PLAYED(a_claims_pages_are_set_aside)
 {
-	struct played *p = *state;
 	struct stow_pool_result result;
 	struct stow_record *rec = calloc(1, sizeof(*rec));
 
@@ -291,7 +288,7 @@ static void a_claims_pages_are_set_aside(void **state)
 	stow_record_free(rec);
 }
 
-static void hostile_names_are_refused(void **state)
+WITH_PLAYED(hostile_names_are_refused)
 {
 	static const char *const uids[] = { "",
 					    "x",
@@ -303,7 +300,6 @@ static void hostile_names_are_refused(void **state)
 					    "../../../../../../../../etc/passwd/x",
 					    "11111111 2222-4333-8444-555555555555",
 					    "11111111-2222-4333-8444-55555555555\n" };
-	struct played *p = *state;
 	struct stow_claim_share share = share_of(FIRST, 0, 1, false);
 	struct stow_claim claim = {
 		.uid = UID, .ns = "team", .name = "db", .shares = &share, .n = 1
@@ -357,9 +353,8 @@ static void hostile_names_are_refused(void **state)
 }
 
 /* Whatever the caller believes: a container that lives has its CPUs. */
-static void what_lives_is_not_given_away(void **state)
+WITH_PLAYED(what_lives_is_not_given_away)
 {
-	struct played *p = *state;
 	struct stow_claim_share share = share_of(SECOND, 0, 3, true);
 	struct stow_err err;
 
@@ -376,9 +371,8 @@ static void what_lives_is_not_given_away(void **state)
 }
 
 /* Memory of CXL: the CPUs come with another share, or are any. */
-static void a_node_without_cpus_has_memory_to_claim(void **state)
+WITH_PLAYED(a_node_without_cpus_has_memory_to_claim)
 {
-	struct played *p = *state;
 	struct stow_claim_share shares[] = { share_of(FIRST, 0, 2, true),
 					     share_of(SECOND, 2, 0, true) };
 	struct stow_err err = { 0 };
@@ -411,10 +405,8 @@ static void a_node_without_cpus_has_memory_to_claim(void **state)
 
 /* --- containers ----------------------------------------------------------- */
 
-static void two_containers_share_one_exclusive_claim(void **state)
+WITH_PLAYED(two_containers_share_one_exclusive_claim)
 {
-	struct played *p = *state;
-
 	played_container(p, 20, "shared", 0, 1, 0, false);
 	played_has(p, "shared", "0-3", "0");
 	taken(p, UID, share_of(FIRST, 0, 2, true));
@@ -436,9 +428,8 @@ static void two_containers_share_one_exclusive_claim(void **state)
 	assert_int_equal(stow_claim_drop(&p->context, UID, NULL), 0);
 }
 
-static void a_restarted_container_has_the_same_cpus(void **state)
+WITH_PLAYED(a_restarted_container_has_the_same_cpus)
 {
-	struct played *p = *state;
 	struct stow_claim_share other = share_of(SECOND, 0, 1, true);
 	char list[64], again[64];
 
@@ -454,9 +445,8 @@ static void a_restarted_container_has_the_same_cpus(void **state)
 	assert_string_equal(list, again);
 }
 
-static void several_shares_come_one_after_the_other(void **state)
+WITH_PLAYED(several_shares_come_one_after_the_other)
 {
-	struct played *p = *state;
 	struct stow_claim_share shares[] = { with_pages(share_of(FIRST, 0, 2, true), 0),
 					     with_pages(share_of(SECOND, 1, 1, true), 16) };
 	struct stow_err err = { 0 };
@@ -486,9 +476,8 @@ static void several_shares_come_one_after_the_other(void **state)
 	file_is(p, "/sys/fs/cgroup/c/hugetlb.2MB.max", "max");
 }
 
-static void unknown_shares_and_mixed_ones_are_refused(void **state)
+WITH_PLAYED(unknown_shares_and_mixed_ones_are_refused)
 {
-	struct played *p = *state;
 	struct stow_claim_share shares[] = { share_of(FIRST, 0, 2, true),
 					     share_of(SECOND, 1, 1, false),
 					     share_of(THIRD, 1, 0, true) };
@@ -511,9 +500,8 @@ static void unknown_shares_and_mixed_ones_are_refused(void **state)
 	played_has(p, "c", "0-1", "0-1");
 }
 
-static void a_sets_of_its_own_must_allow_the_claim(void **state)
+WITH_PLAYED(a_sets_of_its_own_must_allow_the_claim)
 {
-	struct played *p = *state;
 	struct stow_err err;
 
 	taken(p, UID, share_of(FIRST, 1, 1, false));
@@ -527,9 +515,8 @@ static void a_sets_of_its_own_must_allow_the_claim(void **state)
 }
 
 /* hooks.d came first, and placed the container by its annotations. */
-static void a_claim_replaces_what_annotations_gave(void **state)
+WITH_PLAYED(a_claim_replaces_what_annotations_gave)
 {
-	struct played *p = *state;
 	struct stow_err err = { 0 };
 
 	played_container(p, 10, "c", 0, 3, GIB, true);
@@ -545,14 +532,13 @@ static void a_claim_replaces_what_annotations_gave(void **state)
 }
 
 /* ... or later. */
-static void annotations_do_not_replace_a_claim(void **state)
+WITH_PLAYED(annotations_do_not_replace_a_claim)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_subject subject = { .id = "c", .init = { .pid = 10, .start = 1 } };
 	struct stow_request request = { .cpus = 3, .nodes_auto = true };
-	struct played *p = *state;
 
 	taken(p, UID, share_of(FIRST, 1, 2, true));
 	held(p, 10, "c", UID, FIRST);
@@ -567,12 +553,11 @@ static void annotations_do_not_replace_a_claim(void **state)
 }
 
 /* kubelet gives the pod 0, at its start and at each resize. */
-static void the_pods_limits_follow(void **state)
+WITH_PLAYED(the_pods_limits_follow)
 {
 	static const char *const pods[] = { "kubepods/pod" POD,
 					    "kubepods.slice/kubepods-pod99999999_2222_4333_8444_"
 					    "555555555555.slice" };
-	struct played *p = *state;
 	struct stow_err err = { 0 };
 	char path[512], name[256];
 
@@ -602,9 +587,8 @@ static void the_pods_limits_follow(void **state)
 	file_is(p, "/sys/fs/cgroup/kubepods/podother/hugetlb.2MB.max", "0");
 }
 
-static void gc_leaves_claims_and_undoes_dead_hooks(void **state)
+WITH_PLAYED(gc_leaves_claims_and_undoes_dead_hooks)
 {
-	struct played *p = *state;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_subject subject = { .id = "c", .init = { .pid = 10, .start = 1 } };
@@ -625,9 +609,8 @@ static void gc_leaves_claims_and_undoes_dead_hooks(void **state)
 	assert_int_equal(played_records(p), 0);
 }
 
-static void everything_is_given_back_with_its_containers_first(void **state)
+WITH_PLAYED(everything_is_given_back_with_its_containers_first)
 {
-	struct played *p = *state;
 	struct stow_err err = { 0 };
 
 	taken(p, UID, share_of(FIRST, 0, 2, true));
@@ -636,9 +619,8 @@ static void everything_is_given_back_with_its_containers_first(void **state)
 	assert_int_equal(played_records(p), 0);
 }
 
-static void a_claims_container_is_not_moved(void **state)
+WITH_PLAYED(a_claims_container_is_not_moved)
 {
-	struct played *p = *state;
 	const struct stow_repin_options options = { 0 };
 	struct stow_err err;
 
@@ -649,9 +631,8 @@ static void a_claims_container_is_not_moved(void **state)
 }
 
 /* Another tool's set is not adopted: what the claim has is not the container's to change. */
-static void a_changed_set_is_put_back(void **state)
+WITH_PLAYED(a_changed_set_is_put_back)
 {
-	struct played *p = *state;
 	struct stow_reconcile *reconcile;
 	struct stow_reconcile_result result;
 	struct stow_err err = { 0 };
@@ -672,9 +653,8 @@ static void a_changed_set_is_put_back(void **state)
 	stow_reconcile_free(reconcile);
 }
 
-static void claims_are_listed(void **state)
+WITH_PLAYED(claims_are_listed)
 {
-	struct played *p = *state;
 	struct stow_claim_list list;
 
 	taken(p, UID, share_of(FIRST, 0, 2, true));
@@ -705,11 +685,10 @@ static void shows(const char *text, const char *word)
 		fail_msg("%s is not in %s", word, text);
 }
 
-static void claims_are_shown(void **state)
+WITH_PLAYED(claims_are_shown)
 {
 	const struct stow_show_asked asked = { .id = "claim:team/db" };
 	_cleanup_free_ char *text = NULL, *json = NULL, *history = NULL;
-	struct played *p = *state;
 
 	taken(p, UID, with_pages(share_of(FIRST, 1, 2, true), 8));
 	held(p, 10, "a", UID, FIRST);
@@ -734,9 +713,8 @@ static void claims_are_shown(void **state)
 }
 
 /* Memory that its containers have used is not free any more, and must not be counted twice. */
-static void what_containers_use_of_a_claim_counts_once(void **state)
+WITH_PLAYED(what_containers_use_of_a_claim_counts_once)
 {
-	struct played *p = *state;
 	struct stow_claim_share share = share_of(FIRST, 0, 1, false), other;
 	struct stow_err err = { 0 };
 
@@ -762,36 +740,4 @@ static void what_containers_use_of_a_claim_counts_once(void **state)
 	other.id = THIRD;
 	other.memory = 5 * GIB;
 	assert_int_equal(take(p, THIRD, &other, 1, &err), -ENOSPC);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(all_shares_or_none),
-		TEST(taking_twice_changes_nothing),
-		TEST(a_fence_refuses_new_claims),
-		TEST(pools_do_not_grow_for_claims),
-		TEST(a_claims_pages_are_set_aside),
-		TEST(hostile_names_are_refused),
-		TEST(what_lives_is_not_given_away),
-		TEST(a_node_without_cpus_has_memory_to_claim),
-		TEST(two_containers_share_one_exclusive_claim),
-		TEST(a_restarted_container_has_the_same_cpus),
-		TEST(several_shares_come_one_after_the_other),
-		TEST(unknown_shares_and_mixed_ones_are_refused),
-		TEST(a_sets_of_its_own_must_allow_the_claim),
-		TEST(a_claim_replaces_what_annotations_gave),
-		TEST(annotations_do_not_replace_a_claim),
-		TEST(the_pods_limits_follow),
-		TEST(gc_leaves_claims_and_undoes_dead_hooks),
-		TEST(everything_is_given_back_with_its_containers_first),
-		TEST(a_claims_container_is_not_moved),
-		TEST(a_changed_set_is_put_back),
-		TEST(claims_are_listed),
-		TEST(claims_are_shown),
-		TEST(what_containers_use_of_a_claim_counts_once),
-	};
-
-	return cmocka_run_group_tests_name("claim", tests, NULL, NULL);
 }

@@ -7,14 +7,14 @@
 #include "base/clock.h"
 #include "base/timestamp.h"
 
-static void a_clock_that_is_behind_is_no_long_time(void **state)
+TEST(a_clock_that_is_behind_is_no_long_time)
 {
 	assert_int_equal(stow_clock_elapsed(5, 7), 2);
 	assert_int_equal(stow_clock_elapsed(7, 7), 0);
 	assert_int_equal(stow_clock_elapsed(7, 5), 0);
 }
 
-static void seconds_and_the_rest(void **state)
+TEST(seconds_and_the_rest)
 {
 	struct timespec t = stow_clock_timespec(3 * STOW_SECOND + 7);
 
@@ -25,7 +25,7 @@ static void seconds_and_the_rest(void **state)
 	assert_int_equal(t.tv_sec, UINT64_MAX / STOW_SECOND);
 }
 
-static void a_wait_is_rounded_up(void **state)
+TEST(a_wait_is_rounded_up)
 {
 	assert_int_equal(stow_clock_ms_left(5, 4), 0);
 	assert_int_equal(stow_clock_ms_left(5, 5), 0);
@@ -35,7 +35,7 @@ static void a_wait_is_rounded_up(void **state)
 	assert_int_equal(stow_clock_ms_left(0, UINT64_MAX), INT_MAX);
 }
 
-static void never_stays_never_on_the_wall(void **state)
+TEST(never_stays_never_on_the_wall)
 {
 	assert_int_equal(stow_clock_boot_to_wall(0), 0);
 	assert_true(stow_clock_boot_to_wall(stow_clock_boot() + 3600 * STOW_SECOND) >
@@ -43,7 +43,7 @@ static void never_stays_never_on_the_wall(void **state)
 	assert_true(stow_clock_boot_to_wall(1) < stow_clock_wall());
 }
 
-static void a_time_as_other_programs_read_it(void **state)
+TEST(a_time_as_other_programs_read_it)
 {
 	uint64_t ns = 1769860800 * STOW_SECOND + 12345678;
 	char text[STOW_TIMESTAMP_MAX];
@@ -82,7 +82,7 @@ static void assert_no_time(const char *text, int wanted)
 	assert_non_null(strstr(err.msg, text));
 }
 
-static void times_of_the_past_are_parsed(void **state)
+TEST(times_of_the_past_are_parsed)
 {
 	const uint64_t minute = 60 * STOW_SECOND, hour = 60 * minute, day = 24 * hour;
 
@@ -104,7 +104,7 @@ static void times_of_the_past_are_parsed(void **state)
 	assert_parsed("1970-01-01T00:00:00Z", 0);
 }
 
-static void times_without_a_zone_are_local(void **state)
+TEST(times_without_a_zone_are_local)
 {
 	const uint64_t hour = 3600 * STOW_SECOND;
 	const char *before = getenv("TZ");
@@ -128,7 +128,7 @@ static void times_without_a_zone_are_local(void **state)
 	tzset();
 }
 
-static void other_texts_are_no_times(void **state)
+TEST(other_texts_are_no_times)
 {
 	static const char *const texts[] = {
 		"",
@@ -162,7 +162,7 @@ static void other_texts_are_no_times(void **state)
 }
 
 /* On the wall clock, the moment would be long ago. */
-static void a_condition_waits_on_the_monotonic_clock(void **state)
+TEST(a_condition_waits_on_the_monotonic_clock)
 {
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	uint64_t began = stow_clock_monotonic();
@@ -179,21 +179,4 @@ static void a_condition_waits_on_the_monotonic_clock(void **state)
 	began = stow_clock_monotonic();
 	stow_clock_sleep(STOW_MILLISECOND);
 	assert_true(stow_clock_elapsed(began, stow_clock_monotonic()) >= STOW_MILLISECOND);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_clock_that_is_behind_is_no_long_time),
-		cmocka_unit_test(seconds_and_the_rest),
-		cmocka_unit_test(a_wait_is_rounded_up),
-		cmocka_unit_test(never_stays_never_on_the_wall),
-		cmocka_unit_test(a_time_as_other_programs_read_it),
-		cmocka_unit_test(times_of_the_past_are_parsed),
-		cmocka_unit_test(times_without_a_zone_are_local),
-		cmocka_unit_test(other_texts_are_no_times),
-		cmocka_unit_test(a_condition_waits_on_the_monotonic_clock),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,7 @@ static void assert_refused(const char *text, const char *message)
 	assert_string_equal(err.msg, message);
 }
 
-static void nothing_is_the_defaults(void **state)
+TEST(nothing_is_the_defaults)
 {
 	static const char *const empty[] = { "", "# only a comment\n", "\n\n" };
 
@@ -54,7 +54,7 @@ static void nothing_is_the_defaults(void **state)
 	}
 }
 
-static void reads_every_key(void **state)
+TEST(reads_every_key)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *c =
 		parse("mode: observe\n"
@@ -106,7 +106,7 @@ static void reads_every_key(void **state)
 	assert_int_equal(c->lease_seconds, 60);
 }
 
-static void an_error_names_line_key_and_value(void **state)
+TEST(an_error_names_line_key_and_value)
 {
 	assert_refused("mode: enforce\nmoed: observe\n",
 		       "f:2: unknown key \"moed\"; did you mean \"mode\"?");
@@ -147,7 +147,7 @@ static void an_error_names_line_key_and_value(void **state)
 	assert_refused("caps:\n  cpus: 4\n  memory: -1\n", "f:3: caps.memory: \"-1\" is negative");
 }
 
-static void is_strict_about_shape(void **state)
+TEST(is_strict_about_shape)
 {
 	static const char *const bad[] = {
 		"mode: enforce\nmode: observe\n",
@@ -183,12 +183,12 @@ static void is_strict_about_shape(void **state)
 	}
 }
 
-static void a_second_mention_is_shown_where_it_is(void **state)
+TEST(a_second_mention_is_shown_where_it_is)
 {
 	assert_refused("mode: enforce\n# text\nmode: observe\n", "f:3: \"mode\" is given twice");
 }
 
-static void the_sample_is_the_defaults_and_valid(void **state)
+TEST(the_sample_is_the_defaults_and_valid)
 {
 	_cleanup_free_ char *text = calloc(1, 1 << 16);
 	_cleanup_(stow_config_free_ptr) struct stow_config *c = NULL;
@@ -224,7 +224,7 @@ static void the_sample_is_the_defaults_and_valid(void **state)
 
 /* --- caps -------------------------------------------------------------------------------------- */
 
-static void caps_apply_to_one_request(void **state)
+TEST(caps_apply_to_one_request)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *c =
 		parse("caps: {cpus: 8, memory: 4Gi, hugepages: 64Mi}\n");
@@ -244,7 +244,7 @@ static void caps_apply_to_one_request(void **state)
 	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
 }
 
-static void caps_apply_to_a_namespace_together(void **state)
+TEST(caps_apply_to_a_namespace_together)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *c =
 		parse("namespaces: [{name: a, cpus: 10}, {name: '*', cpus: 2}]\n");
@@ -267,7 +267,7 @@ static void caps_apply_to_a_namespace_together(void **state)
 	assert_int_equal(stow_config_check(c, "a", &used, &req, &err), 0);
 }
 
-static void a_container_without_a_namespace_is_under_the_star(void **state)
+TEST(a_container_without_a_namespace_is_under_the_star)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *c =
 		parse("namespaces: [{name: a}, {name: '*', cpus: 2, exclusive-cpus: yes}]\n");
@@ -291,7 +291,7 @@ static void a_container_without_a_namespace_is_under_the_star(void **state)
 			    "\"shared\" is");
 }
 
-static void members_count_within_the_limits(void **state)
+TEST(members_count_within_the_limits)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *c = parse("");
 	struct stow_limits limits = { .cpus = 4, .memory = UINT64_C(1) << 30, .n_pages = 2 };
@@ -339,7 +339,7 @@ static void members_count_within_the_limits(void **state)
 	assert_int_equal(whole.pages[1].size, UINT64_C(1) << 30);
 }
 
-static void members_count_within_the_caps(void **state)
+TEST(members_count_within_the_caps)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *c =
 		parse("caps: {cpus: 4}\nnamespaces: [{name: a, cpus: 10, exclusive-cpus: yes}]\n");
@@ -376,7 +376,7 @@ static void members_count_within_the_caps(void **state)
 			 -EPERM);
 }
 
-static void exclusive_cpus_are_for_all_unless_namespaces_are_named(void **state)
+TEST(exclusive_cpus_are_for_all_unless_namespaces_are_named)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *any = parse("mode: enforce\n");
 	_cleanup_(stow_config_free_ptr) struct stow_config *named =
@@ -397,7 +397,7 @@ static int cannot_be_read(void *ctx, const char *path, const char *value)
 	return strcmp(path, STOW_DISABLED_PATH) == 0 ? -EIO : 0;
 }
 
-static void whether_anything_may_be_changed(void **state)
+TEST(whether_anything_may_be_changed)
 {
 	static const struct stow_root_ops unreadable = { .before = cannot_be_read };
 	struct tree *t = tree_new();
@@ -434,7 +434,7 @@ static void whether_anything_may_be_changed(void **state)
 }
 
 /* Looking and undoing go on with a file that is wrong, or that cannot be read as one. */
-static void a_broken_file_is_the_defaults_for_some(void **state)
+TEST(a_broken_file_is_the_defaults_for_some)
 {
 	static const char broken[] = "mode: obsrve\n";
 	struct tree *t = tree_new();
@@ -457,26 +457,4 @@ static void a_broken_file_is_the_defaults_for_some(void **state)
 		assert_true(!i || strstr(err.msg, STOW_CONFIG_PATH));
 	}
 	tree_free(t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_broken_file_is_the_defaults_for_some),
-		cmocka_unit_test(nothing_is_the_defaults),
-		cmocka_unit_test(reads_every_key),
-		cmocka_unit_test(an_error_names_line_key_and_value),
-		cmocka_unit_test(is_strict_about_shape),
-		cmocka_unit_test(a_second_mention_is_shown_where_it_is),
-		cmocka_unit_test(the_sample_is_the_defaults_and_valid),
-		cmocka_unit_test(caps_apply_to_one_request),
-		cmocka_unit_test(caps_apply_to_a_namespace_together),
-		cmocka_unit_test(a_container_without_a_namespace_is_under_the_star),
-		cmocka_unit_test(members_count_within_the_limits),
-		cmocka_unit_test(members_count_within_the_caps),
-		cmocka_unit_test(exclusive_cpus_are_for_all_unless_namespaces_are_named),
-		cmocka_unit_test(whether_anything_may_be_changed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

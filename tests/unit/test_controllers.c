@@ -139,6 +139,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 /* Do all that is due now, and what comes of it. */
 static void settle(struct setup *s)
 {
@@ -155,9 +157,8 @@ static void later(struct setup *s, uint64_t ns)
 	settle(s);
 }
 
-static void a_pod_gets_its_template(void **state)
+WITH_SETUP(a_pod_gets_its_template)
 {
-	struct setup *s = *state;
 	struct json_object *made;
 
 	put_annotated("p", s->name, "");
@@ -180,10 +181,8 @@ static void a_pod_gets_its_template(void **state)
 	assert_int_equal(atomic_load(&s->work.templates_made), 2);
 }
 
-static void an_unused_template_is_deleted(void **state)
+WITH_SETUP(an_unused_template_is_deleted)
 {
-	struct setup *s = *state;
-
 	put_annotated("p", s->name, "");
 	settle(s);
 	api_set(TEMPLATES, "theirs", parsed("{\"spec\": {}}"));
@@ -200,10 +199,8 @@ static void an_unused_template_is_deleted(void **state)
 	assert_int_equal(atomic_load(&s->work.templates_deleted), 1);
 }
 
-static void a_quota_is_told_to_the_pod(void **state)
+WITH_SETUP(a_quota_is_told_to_the_pod)
 {
-	struct setup *s = *state;
-
 	api_fail("POST", TEMPLATES, EPERM);
 	put_annotated("p", s->name, "");
 	settle(s);
@@ -217,9 +214,8 @@ static void a_quota_is_told_to_the_pod(void **state)
 	assert_true(api_has(TEMPLATES, s->name));
 }
 
-static void a_template_of_another_content_is_left_alone(void **state)
+WITH_SETUP(a_template_of_another_content_is_left_alone)
 {
-	struct setup *s = *state;
 	struct json_object *stored;
 
 	api_set(TEMPLATES, "before", parsed("{\"spec\": {}}"));
@@ -237,10 +233,8 @@ static void a_template_of_another_content_is_left_alone(void **state)
 	assert_int_equal(events("NoClaimTemplate"), 1);
 }
 
-static void a_drain_evicts_the_pods_of_a_claim(void **state)
+WITH_SETUP(a_drain_evicts_the_pods_of_a_claim)
 {
-	struct setup *s = *state;
-
 	put_user("one", "", BOUND);
 	put_user("two", "", BOUND);
 	put_user("other", "", BOUND);
@@ -252,9 +246,8 @@ static void a_drain_evicts_the_pods_of_a_claim(void **state)
 	assert_int_equal(events("MemoryDrain"), 2);
 }
 
-static void a_budget_delays_an_eviction(void **state)
+WITH_SETUP(a_budget_delays_an_eviction)
 {
-	struct setup *s = *state;
 	char eviction[64];
 
 	snprintf(eviction, sizeof(eviction), EVICTION, "one");
@@ -275,10 +268,8 @@ static void a_budget_delays_an_eviction(void **state)
 	assert_int_equal(api_count(PODS), 0);
 }
 
-static void an_ended_drain_evicts_nothing(void **state)
+WITH_SETUP(an_ended_drain_evicts_nothing)
 {
-	struct setup *s = *state;
-
 	put_user("one", "", BOUND);
 	put_user("two", "", BOUND);
 	api_cut(0, true);
@@ -291,10 +282,8 @@ static void an_ended_drain_evicts_nothing(void **state)
 	assert_int_equal(atomic_load(&s->work.evictions), 0);
 }
 
-static void a_refused_claim_has_its_pods_placed_anew(void **state)
+WITH_SETUP(a_refused_claim_has_its_pods_placed_anew)
 {
-	struct setup *s = *state;
-
 	put_user("one", OWNED, BOUND);
 	put_user("two", "", BOUND);
 	put_claim("numastow.io/Prepared", "False");
@@ -311,10 +300,8 @@ static void a_refused_claim_has_its_pods_placed_anew(void **state)
 	assert_int_equal(atomic_load(&s->work.pods_deleted), 1);
 }
 
-static void a_claim_that_is_prepared_in_time_keeps_its_pods(void **state)
+WITH_SETUP(a_claim_that_is_prepared_in_time_keeps_its_pods)
 {
-	struct setup *s = *state;
-
 	put_user("one", OWNED, BOUND);
 	put_user("two", OWNED, BOUND);
 	put_claim("numastow.io/Prepared", "False");
@@ -330,10 +317,8 @@ static void a_claim_that_is_prepared_in_time_keeps_its_pods(void **state)
 	assert_int_equal(api_count(PODS), 0);
 }
 
-static void a_pod_that_is_not_bound_is_kube_schedulers(void **state)
+WITH_SETUP(a_pod_that_is_not_bound_is_kube_schedulers)
 {
-	struct setup *s = *state;
-
 	/* The claim was refused before binding. */
 	put_user("one", OWNED, "");
 	put_user("two", "", "");
@@ -344,10 +329,8 @@ static void a_pod_that_is_not_bound_is_kube_schedulers(void **state)
 	assert_int_equal(api_count(EVENTS), 0);
 }
 
-static void a_server_that_is_away_costs_time_only(void **state)
+WITH_SETUP(a_server_that_is_away_costs_time_only)
 {
-	struct setup *s = *state;
-
 	put_user("one", OWNED, BOUND);
 	put_user("two", OWNED, BOUND);
 	put_annotated("p", s->name, "");
@@ -424,9 +407,8 @@ static bool leads(struct scheduler_controllers *c)
 	return found;
 }
 
-static void the_leader_acts(void **state)
+WITH_SETUP(the_leader_acts)
 {
-	struct setup *s = *state;
 	struct scheduler_controllers *c = start();
 	char why[64];
 
@@ -442,9 +424,8 @@ static void the_leader_acts(void **state)
 	assert_false(is_held());
 }
 
-static void one_of_two_leads(void **state)
+WITH_SETUP(one_of_two_leads)
 {
-	struct setup *s = *state;
 	struct scheduler_controllers *first = start(), *second;
 	char *of;
 
@@ -468,7 +449,7 @@ static void one_of_two_leads(void **state)
 
 /* Clients are numbered as they are made: set_up()'s, then two of each process, of which the second
  * one is the lease's. */
-static void a_leader_without_the_server_does_not_act(void **state)
+WITH_SETUP(a_leader_without_the_server_does_not_act)
 {
 	struct scheduler_controllers *first = start(), *second;
 	char *of;
@@ -487,28 +468,4 @@ static void a_leader_without_the_server_does_not_act(void **state)
 	free(of);
 	scheduler_controllers_free(first);
 	scheduler_controllers_free(second);
-	(void)state;
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_pod_gets_its_template),
-		TEST(an_unused_template_is_deleted),
-		TEST(a_quota_is_told_to_the_pod),
-		TEST(a_template_of_another_content_is_left_alone),
-		TEST(a_drain_evicts_the_pods_of_a_claim),
-		TEST(a_budget_delays_an_eviction),
-		TEST(an_ended_drain_evicts_nothing),
-		TEST(a_refused_claim_has_its_pods_placed_anew),
-		TEST(a_claim_that_is_prepared_in_time_keeps_its_pods),
-		TEST(a_pod_that_is_not_bound_is_kube_schedulers),
-		TEST(a_server_that_is_away_costs_time_only),
-		TEST(the_leader_acts),
-		TEST(one_of_two_leads),
-		TEST(a_leader_without_the_server_does_not_act),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

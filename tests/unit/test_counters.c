@@ -23,7 +23,7 @@ static char *bare(const char *text)
 	return copy;
 }
 
-static void words_and_numbers(void **state)
+TEST(words_and_numbers)
 {
 	_cleanup_free_ char *text = bare("a  N3=12 N4=x 18446744073709551616\n\nlast");
 	struct stow_span rest = { text,
@@ -51,7 +51,7 @@ static void words_and_numbers(void **state)
 	assert_false(stow_span_line(&rest, &line));
 }
 
-static void counters_are_found_by_name(void **state)
+TEST(counters_are_found_by_name)
 {
 	static const char *const names[] = { "numa_hit", "numa_miss", "none", "bad", NULL };
 	_cleanup_free_ char *text = bare("numa_hit_x 1\nnuma_hit 17\nbad x\nnuma_miss 18\n");
@@ -68,7 +68,7 @@ static void counters_are_found_by_name(void **state)
 	assert_true(values[3] == STOW_UNKNOWN);
 }
 
-static void one_counter_is_found(void **state)
+TEST(one_counter_is_found)
 {
 	static const char text[] = "numa_hit 12\nnuma_hit_more 7\nnuma_foreign 0\nbad x\nlast 5";
 
@@ -83,7 +83,7 @@ static void one_counter_is_found(void **state)
 		    STOW_UNKNOWN);
 }
 
-static void counters_of_a_node(void **state)
+TEST(counters_of_a_node)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	uint64_t values[STOW_NODE_COUNTERS];
@@ -108,7 +108,7 @@ static void counters_of_a_node(void **state)
 	assert_true(values[STOW_NUMA_DEMOTED_PROACTIVE] == STOW_UNKNOWN);
 }
 
-static void counters_of_the_machine(void **state)
+TEST(counters_of_the_machine)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	uint64_t values[STOW_BALANCING_COUNTERS];
@@ -126,7 +126,7 @@ static void counters_of_the_machine(void **state)
 	assert_true(values[STOW_PGMIGRATE_FAIL] == STOW_UNKNOWN);
 }
 
-static void all_fields_of_meminfo(void **state)
+TEST(all_fields_of_meminfo)
 {
 	static const char text[] = "\nNode 3 MemTotal:        2096684 kB\n"
 				   "Node 3 Active(anon):         12 kB\n"
@@ -161,7 +161,7 @@ static int psi(const char *text, struct stow_psi *ret)
 	return stow_psi_parse(copy, strlen(text), ret, NULL);
 }
 
-static void pressure_stall_information(void **state)
+TEST(pressure_stall_information)
 {
 	static const char *const bad[] = {
 		"",
@@ -200,7 +200,7 @@ static int numa_stat(const char *text, uint64_t unit, struct stow_numa_stat *ret
 	return stow_numa_stat_parse(copy, strlen(text), unit, ret, NULL);
 }
 
-static void memory_of_a_cgroup_by_node(void **state)
+TEST(memory_of_a_cgroup_by_node)
 {
 	_cleanup_(stow_numa_stat_done) struct stow_numa_stat v2 = { 0 }, v1 = { 0 };
 
@@ -216,7 +216,7 @@ static void memory_of_a_cgroup_by_node(void **state)
 	assert_int_equal(stow_numa_stat_get(&v1, "total", 0), 4 * 4096);
 }
 
-static void memory_of_a_cgroup_that_is_garbage(void **state)
+TEST(memory_of_a_cgroup_that_is_garbage)
 {
 	static const char *const bad[] = {
 		"",
@@ -239,7 +239,7 @@ static void memory_of_a_cgroup_that_is_garbage(void **state)
 	}
 }
 
-static void the_kernels_threads(void **state)
+TEST(the_kernels_threads)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_free_ struct stow_node_daemon *list = NULL;
@@ -280,7 +280,7 @@ static void the_kernels_threads(void **state)
 	assert_int_equal(n, 4);
 }
 
-static void compacting_and_reclaiming(void **state)
+TEST(compacting_and_reclaiming)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_free_ char *compact = NULL, *reclaim = NULL;
@@ -302,7 +302,7 @@ static void compacting_and_reclaiming(void **state)
 	assert_string_equal(reclaim, "3221225472");
 }
 
-static void times_of_cpus(void **state)
+TEST(times_of_cpus)
 {
 	static const char text[] = "cpu  9 9 9 9 9 9 9 9 9 9\n"
 				   "cpu0 10 1 2 100 50 3 4 5 7 7\n"
@@ -327,24 +327,4 @@ static void times_of_cpus(void **state)
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
 		assert_int_equal(stow_cpu_times_parse(bad[i], strlen(bad[i]), &list, &n, NULL),
 				 -EINVAL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(words_and_numbers),
-		cmocka_unit_test(counters_are_found_by_name),
-		cmocka_unit_test(one_counter_is_found),
-		cmocka_unit_test(counters_of_a_node),
-		cmocka_unit_test(counters_of_the_machine),
-		cmocka_unit_test(all_fields_of_meminfo),
-		cmocka_unit_test(pressure_stall_information),
-		cmocka_unit_test(memory_of_a_cgroup_by_node),
-		cmocka_unit_test(memory_of_a_cgroup_that_is_garbage),
-		cmocka_unit_test(the_kernels_threads),
-		cmocka_unit_test(compacting_and_reclaiming),
-		cmocka_unit_test(times_of_cpus),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 #define K(bit) (UINT64_C(1) << KPF_##bit)
 #define ANON   (K(LRU) | K(ANON) | K(SWAPBACKED) | K(UPTODATE) | K(MMAP))
 
-static void reads_lines_of_the_log(void **state)
+TEST(reads_lines_of_the_log)
 {
 	static const struct {
 		const char *line;
@@ -75,7 +75,7 @@ static void reads_lines_of_the_log(void **state)
 }
 
 /* A socket gives one record a read(2), as /dev/kmsg does. */
-static void takes_frames_of_the_block_once(void **state)
+TEST(takes_frames_of_the_block_once)
 {
 	static const char *const records[] = {
 		"4,1,1,-;migrating pfn 8001 failed ret:1\n SUBSYSTEM=memory\n",
@@ -104,7 +104,7 @@ static void takes_frames_of_the_block_once(void **state)
 	close(pair[1]);
 }
 
-static void only_the_live_machine_has_a_log(void **state)
+TEST(only_the_live_machine_has_a_log)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_err err = { 0 };
@@ -139,7 +139,7 @@ static void opened(struct tree *tree, int pid, int fd, const char *what, const c
 	tree_write(tree, path, "pos:\t0\nflags:\t%s\nmnt_id:\t15\n", flags);
 }
 
-static void a_process_holds_are_listed(void **state)
+TEST(a_process_holds_are_listed)
 {
 	static const struct {
 		const char *status, *open, *says;
@@ -257,7 +257,7 @@ static void machine_done(struct machine *m)
 	tree_free(m->tree);
 }
 
-static void leads_from_a_frame_to_the_process(void **state)
+TEST(leads_from_a_frame_to_the_process)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -296,7 +296,7 @@ static void leads_from_a_frame_to_the_process(void **state)
 			    "(vmsplice)");
 }
 
-static void names_what_is_mapped_and_what_pins(void **state)
+TEST(names_what_is_mapped_and_what_pins)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -322,7 +322,7 @@ static void names_what_is_mapped_and_what_pins(void **state)
 	assert_non_null(strstr(found.list[1].reason, "something holds a reference"));
 }
 
-static void a_tail_is_its_heads(void **state)
+TEST(a_tail_is_its_heads)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -340,7 +340,7 @@ static void a_tail_is_its_heads(void **state)
 	assert_int_equal(found.list[0].pid, 900);
 }
 
-static void looks_at_all_processes_when_the_cgroup_has_none(void **state)
+TEST(looks_at_all_processes_when_the_cgroup_has_none)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -370,7 +370,7 @@ static void looks_at_all_processes_when_the_cgroup_has_none(void **state)
 			    "page 0x3002 (slab): the kernel's own objects (slab) cannot be moved");
 }
 
-static void names_the_only_one_that_pins(void **state)
+TEST(names_the_only_one_that_pins)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -390,7 +390,7 @@ static void names_the_only_one_that_pins(void **state)
 	assert_string_equal(two.list[0].advice, "restart container web, then try again");
 }
 
-static void suspects_the_few_pages_that_are_left(void **state)
+TEST(suspects_the_few_pages_that_are_left)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -415,7 +415,7 @@ static void suspects_the_few_pages_that_are_left(void **state)
 	assert_int_equal(left, 0);
 }
 
-static void proves_nothing_without_the_kernels_files(void **state)
+TEST(proves_nothing_without_the_kernels_files)
 {
 	_cleanup_(machine_done) struct machine m;
 	struct stow_culprits found = { 0 };
@@ -433,7 +433,7 @@ static void proves_nothing_without_the_kernels_files(void **state)
 
 /* --- suspicion ---------------------------------------------------------------------------------- */
 
-static void processes_that_pin_and_unmovable_pages_are_suspects(void **state)
+TEST(processes_that_pin_and_unmovable_pages_are_suspects)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -481,7 +481,7 @@ static void processes_that_pin_and_unmovable_pages_are_suspects(void **state)
 }
 
 /* The processes of one container cannot be listed: it may have too many cgroups, or too deep ones. */
-static void one_unlisted_container_hides_no_other(void **state)
+TEST(one_unlisted_container_hides_no_other)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
@@ -510,25 +510,4 @@ static void one_unlisted_container_hides_no_other(void **state)
 	assert_int_equal(stow_culprits_suspect(m.tree->root, &use, &found, NULL), 0);
 	assert_int_equal(found.n, 1);
 	assert_int_equal(found.list[0].pid, 900);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_lines_of_the_log),
-		cmocka_unit_test(takes_frames_of_the_block_once),
-		cmocka_unit_test(only_the_live_machine_has_a_log),
-		cmocka_unit_test(a_process_holds_are_listed),
-		cmocka_unit_test(leads_from_a_frame_to_the_process),
-		cmocka_unit_test(names_what_is_mapped_and_what_pins),
-		cmocka_unit_test(a_tail_is_its_heads),
-		cmocka_unit_test(looks_at_all_processes_when_the_cgroup_has_none),
-		cmocka_unit_test(names_the_only_one_that_pins),
-		cmocka_unit_test(suspects_the_few_pages_that_are_left),
-		cmocka_unit_test(proves_nothing_without_the_kernels_files),
-		cmocka_unit_test(processes_that_pin_and_unmovable_pages_are_suspects),
-		cmocka_unit_test(one_unlisted_container_hides_no_other),
-	};
-
-	return cmocka_run_group_tests_name("culprit", tests, NULL, NULL);
 }

@@ -77,7 +77,7 @@ static void assert_node(struct tree *tree, const char *name, int expected)
 	assert_int_equal(node, expected);
 }
 
-static void finds_the_node_of_a_device(void **state)
+TEST(finds_the_node_of_a_device)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 
@@ -94,7 +94,7 @@ static void finds_the_node_of_a_device(void **state)
 	assert_node(tree, "vda1", 0);
 }
 
-static void goes_up_to_a_parent_that_knows(void **state)
+TEST(goes_up_to_a_parent_that_knows)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 
@@ -113,7 +113,7 @@ static int count_node_files(void *ctx, const char *path, const char *value)
 }
 
 /* A device without a node, as on most small machines, costs a file for each folder above it. */
-static void goes_no_further_than_the_device_tree(void **state)
+TEST(goes_no_further_than_the_device_tree)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
@@ -135,7 +135,7 @@ static void goes_no_further_than_the_device_tree(void **state)
 	tree->root->ops = NULL;
 }
 
-static void what_is_there_and_cannot_be_read_is_an_error(void **state)
+TEST(what_is_there_and_cannot_be_read_is_an_error)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
@@ -157,7 +157,7 @@ static void what_is_there_and_cannot_be_read_is_an_error(void **state)
 	assert_int_equal(list.n_devices, 0);
 }
 
-static void lists_what_one_wants_to_be_near_to(void **state)
+TEST(lists_what_one_wants_to_be_near_to)
 {
 	static const struct {
 		const char *class;
@@ -190,7 +190,7 @@ static void lists_what_one_wants_to_be_near_to(void **state)
 	}
 }
 
-static void old_kernels_have_folders_for_classes(void **state)
+TEST(old_kernels_have_folders_for_classes)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 
@@ -201,7 +201,7 @@ static void old_kernels_have_folders_for_classes(void **state)
 	assert_node(tree, "sdz", -1);
 }
 
-static void refuses_what_is_no_device(void **state)
+TEST(refuses_what_is_no_device)
 {
 	static const char *const bad[] = { "",	 ".",		"..",	 "../eth0", "a/b",
 					   "/x", "eth0/device", "eth 0", "eth0\n",  "\xff" };
@@ -222,7 +222,7 @@ static void refuses_what_is_no_device(void **state)
 	assert_int_equal(node, 77);
 }
 
-static void lists_devices_with_their_names(void **state)
+TEST(lists_devices_with_their_names)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
@@ -242,7 +242,7 @@ static void lists_devices_with_their_names(void **state)
 	assert_string_equal(stow_device_kind_name(list.devices[2].kind), "storage");
 }
 
-static void no_pci_is_no_devices(void **state)
+TEST(no_pci_is_no_devices)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_devices list = { NULL, 42 };
@@ -250,21 +250,4 @@ static void no_pci_is_no_devices(void **state)
 	assert_int_equal(stow_devices_read(tree->root, &list, NULL), 0);
 	assert_int_equal(list.n_devices, 0);
 	stow_devices_done(&list);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(finds_the_node_of_a_device),
-		cmocka_unit_test(goes_up_to_a_parent_that_knows),
-		cmocka_unit_test(goes_no_further_than_the_device_tree),
-		cmocka_unit_test(what_is_there_and_cannot_be_read_is_an_error),
-		cmocka_unit_test(lists_what_one_wants_to_be_near_to),
-		cmocka_unit_test(old_kernels_have_folders_for_classes),
-		cmocka_unit_test(refuses_what_is_no_device),
-		cmocka_unit_test(lists_devices_with_their_names),
-		cmocka_unit_test(no_pci_is_no_devices),
-	};
-
-	return cmocka_run_group_tests_name("device", tests, NULL, NULL);
 }

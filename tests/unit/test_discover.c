@@ -62,7 +62,7 @@ static bool is_found(const struct stow_discovery *d, const char *path, const cha
 
 /* --- names --------------------------------------------------------------------------------- */
 
-static void names_are_those_of_runtimes(void **state)
+TEST(names_are_those_of_runtimes)
 {
 	static const struct {
 		const char *name, *above;
@@ -100,7 +100,7 @@ static void names_are_those_of_runtimes(void **state)
 	}
 }
 
-static void every_layout_is_found(void **state)
+TEST(every_layout_is_found)
 {
 	static const struct {
 		const char *path, *id;
@@ -148,7 +148,7 @@ static void every_layout_is_found(void **state)
 }
 
 /* Cgroups that are too many or too deep are left out, and do not displace others. */
-static void what_is_too_deep_is_left_out(void **state)
+TEST(what_is_too_deep_is_left_out)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_discovery d = { 0 };
@@ -179,7 +179,7 @@ static void what_is_too_deep_is_left_out(void **state)
 	stow_discovery_done(&d);
 }
 
-static void without_cpusets_there_are_none(void **state)
+TEST(without_cpusets_there_are_none)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_grant_context context = { .root = t->root };
@@ -207,7 +207,7 @@ static int read_only(struct tree *t, struct stow_unmanaged *ret)
 	return r;
 }
 
-static void crun_keeps_it_a_level_below(void **state)
+TEST(crun_keeps_it_a_level_below)
 {
 	static const char scope[] = "/machine.slice/libpod-" ID_A ".scope";
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -238,7 +238,7 @@ static void crun_keeps_it_a_level_below(void **state)
 	assert_string_equal(stow_cgroup_id_path(&third.cgroup), scope);
 }
 
-static void v1_has_a_copy_of_what_is_above(void **state)
+TEST(v1_has_a_copy_of_what_is_above)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_unmanaged_done) struct stow_unmanaged c = { 0 }, own = { 0 };
@@ -262,7 +262,7 @@ static void v1_has_a_copy_of_what_is_above(void **state)
 }
 
 /* A part of the hierarchy is mounted; the paths are those of the whole. */
-static void a_part_has_whole_paths(void **state)
+TEST(a_part_has_whole_paths)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_unmanaged_done) struct stow_unmanaged c = { 0 };
@@ -287,6 +287,8 @@ static int tear_down(void **state)
 	played_free(*state);
 	return 0;
 }
+
+#define WITH_PLAYED(name) TEST_WITH(name, struct played *p, set_up, tear_down)
 
 /* A collection, and how many it found. */
 static void collect(struct played *p, size_t found, bool entered)
@@ -314,10 +316,9 @@ static size_t entries(struct played *p)
 	return n;
 }
 
-static void is_kept_off_and_given_back(void **state)
+WITH_PLAYED(is_kept_off_and_given_back)
 {
 	static const char scope[] = "/machine.slice/libpod-" ID_A ".scope/container";
-	struct played *p = *state;
 	struct stow_unmanaged entry = { 0 };
 	char kind[32];
 
@@ -354,9 +355,8 @@ static void is_kept_off_and_given_back(void **state)
 	assert_int_equal(entries(p), 2);
 }
 
-static void one_that_is_known_is_not_entered_twice(void **state)
+WITH_PLAYED(one_that_is_known_is_not_entered_twice)
 {
-	struct played *p = *state;
 	struct stow_unmanaged by_hook = { .id = ID_A, .init = { .pid = 8, .start = 1 } };
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_(stow_unmanaged_done) struct stow_unmanaged entry = { 0 };
@@ -383,10 +383,9 @@ static void one_that_is_known_is_not_entered_twice(void **state)
 }
 
 /* Found while its hook was at work: the grant counts, and the entry goes. */
-static void a_grant_is_stronger(void **state)
+WITH_PLAYED(a_grant_is_stronger)
 {
 	static const char path[] = "machine.slice/libpod-" ID_A ".scope/container";
-	struct played *p = *state;
 
 	make(p->t, "/machine.slice", true, "");
 	make(p->t, "/machine.slice/libpod-" ID_A ".scope", true, "");
@@ -401,10 +400,8 @@ static void a_grant_is_stronger(void **state)
 }
 
 /* A folder with a container's name that has containers with grants in it is a pod. */
-static void a_pod_is_no_container(void **state)
+WITH_PLAYED(a_pod_is_no_container)
 {
-	struct played *p = *state;
-
 	make(p->t, "/mine", true, "");
 	make(p->t, "/mine/" ID_A, true, "");
 	make(p->t, "/mine/" ID_A "/libpod-" ID_C, true, "");
@@ -416,10 +413,9 @@ static void a_pod_is_no_container(void **state)
 }
 
 /* A container that was found as crun's, and then makes a cgroup beside it, is none of crun's. */
-static void crun_has_no_level_beside_other_cgroups(void **state)
+WITH_PLAYED(crun_has_no_level_beside_other_cgroups)
 {
 	static const char scope[] = "/machine.slice/libpod-" ID_A ".scope";
-	struct played *p = *state;
 	_cleanup_(stow_unmanaged_done) struct stow_unmanaged entry = { 0 };
 
 	make(p->t, "/machine.slice", true, "");
@@ -438,10 +434,8 @@ static void crun_has_no_level_beside_other_cgroups(void **state)
 }
 
 /* A service has a cgroup with a container's name. */
-static void an_id_that_is_there_twice_is_two(void **state)
+WITH_PLAYED(an_id_that_is_there_twice_is_two)
 {
-	struct played *p = *state;
-
 	make(p->t, "/docker", true, "");
 	make(p->t, "/docker/" ID_A, true, "");
 	collect(p, 1, true);
@@ -471,10 +465,9 @@ static void make_process(struct tree *t, int pid, unsigned int flags, bool machi
 }
 
 /* Its hook is still to run: until then it is not said to have been started without. */
-static void one_that_is_created_is_not_entered(void **state)
+WITH_PLAYED(one_that_is_created_is_not_entered)
 {
 	enum { NO_EXEC = 0x400140, EXECUTED = 0x400100 };
-	struct played *p = *state;
 
 	tree_mkdir(p->t, "/rootfs");
 	make_process(p->t, 1, EXECUTED, true);
@@ -500,9 +493,8 @@ static void one_that_is_created_is_not_entered(void **state)
 	assert_int_equal(entries(p), 2);
 }
 
-static void the_administrator_may_forbid_adopting(void **state)
+WITH_PLAYED(the_administrator_may_forbid_adopting)
 {
-	struct played *p = *state;
 	_cleanup_free_ char *text = NULL;
 
 	p->config->adopt = false;
@@ -520,9 +512,8 @@ static void the_administrator_may_forbid_adopting(void **state)
 	assert_non_null(strstr(text, "/docker/" ID_A));
 }
 
-static void a_container_without_a_cpuset_is_reported(void **state)
+WITH_PLAYED(a_container_without_a_cpuset_is_reported)
 {
-	struct played *p = *state;
 	struct stow_adoption found = { 0 };
 
 	tree_write(p->t, CGROUP "/docker/" ID_A "/cgroup.events", "populated 1\n");
@@ -553,12 +544,11 @@ static int rebuild(struct played *p)
 	return r;
 }
 
-static void owners_are_found_again(void **state)
+WITH_PLAYED(owners_are_found_again)
 {
 	static const char own[] = "machine.slice/libpod-" ID_A ".scope/container";
 	static const char child[] =
 		"/machine.slice/libpod-" ID_A ".scope/container/docker-" ID_B ".scope";
-	struct played *p = *state;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	char cpus[64];
 
@@ -587,35 +577,4 @@ static void owners_are_found_again(void **state)
 	cpus_are(p->t, "/docker/" ID_C, "2-7");
 	played_container(p, 9, "next", 1, 3, GIB, true);
 	cpus_are(p->t, "/docker/" ID_C, "2-3,7");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_are_those_of_runtimes),
-		cmocka_unit_test(every_layout_is_found),
-		cmocka_unit_test(what_is_too_deep_is_left_out),
-		cmocka_unit_test(without_cpusets_there_are_none),
-		cmocka_unit_test(crun_keeps_it_a_level_below),
-		cmocka_unit_test(v1_has_a_copy_of_what_is_above),
-		cmocka_unit_test(a_part_has_whole_paths),
-		cmocka_unit_test_setup_teardown(is_kept_off_and_given_back, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(one_that_is_known_is_not_entered_twice, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(a_grant_is_stronger, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_pod_is_no_container, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(crun_has_no_level_beside_other_cgroups, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(an_id_that_is_there_twice_is_two, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(one_that_is_created_is_not_entered, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(the_administrator_may_forbid_adopting, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(a_container_without_a_cpuset_is_reported, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(owners_are_found_again, set_up, tear_down),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

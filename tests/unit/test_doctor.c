@@ -11,7 +11,7 @@
 #include "doctor/program.h"
 
 /* What grows is counted from the first sample, or from the boot; what is unknown has no rate. */
-static void growth_and_rates(void **state)
+TEST(growth_and_rates)
 {
 	struct doctor d = { .seconds = 10 };
 
@@ -27,7 +27,7 @@ static void growth_and_rates(void **state)
 }
 
 /* Every rule has all that a finding needs, and a name of its own. */
-static void the_table_is_whole(void **state)
+TEST(the_table_is_whole)
 {
 	size_t n;
 	const struct stow_rule *rules = stow_rules(&n);
@@ -43,7 +43,7 @@ static void the_table_is_whole(void **state)
 }
 
 /* Thousands of processes with one fault are a few findings and a count. */
-static void many_subjects_are_counted(void **state)
+TEST(many_subjects_are_counted)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_findings_done) struct stow_findings found = { 0 };
@@ -82,7 +82,7 @@ static void many_subjects_are_counted(void **state)
 	assert_non_null(strstr(found.list[swaps - 1].evidence, "24 more"));
 }
 
-static void an_interval_needs_a_machine(void **state)
+TEST(an_interval_needs_a_machine)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_findings_done) struct stow_findings found = { 0 };
@@ -93,7 +93,7 @@ static void an_interval_needs_a_machine(void **state)
 	assert_non_null(strstr(err.msg, "copied tree"));
 }
 
-static void kinds_have_names(void **state)
+TEST(kinds_have_names)
 {
 	enum stow_program_kind kind;
 	struct stow_err err = { 0 };
@@ -109,7 +109,7 @@ static void kinds_have_names(void **state)
 }
 
 /* A bind goes to a node with room for all of it, first to that with most of it. */
-static void a_bind_needs_room(void **state)
+TEST(a_bind_needs_room)
 {
 	struct stow_node nodes[] = { { .id = 0, .mem_total = 100, .mem_available = 10 },
 				     { .id = 3, .mem_total = 100, .mem_available = 50 } };
@@ -135,18 +135,4 @@ static void a_bind_needs_room(void **state)
 	stow_program_advise(&topology, &program, STOW_PROGRAM_UNKNOWN, &advice);
 	assert_int_equal(advice.kind, STOW_PROGRAM_UNKNOWN);
 	assert_null(advice.policy);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(growth_and_rates),
-		cmocka_unit_test(the_table_is_whole),
-		cmocka_unit_test(many_subjects_are_counted),
-		cmocka_unit_test(an_interval_needs_a_machine),
-		cmocka_unit_test(kinds_have_names),
-		cmocka_unit_test(a_bind_needs_room),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,6 +139,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static bool is_online(struct setup *s, int id)
 {
 	_cleanup_free_ char *text = NULL;
@@ -267,10 +269,8 @@ static void refuses(struct setup *s, struct stow_drain_spec spec, int code, cons
 	all_is_as_before(s);
 }
 
-static void bad_input_is_told(void **state)
+WITH_SETUP(bad_input_is_told)
 {
-	struct setup *s = *state;
-
 	refuses(s, (struct stow_drain_spec){ .node = -1 }, EINVAL, "expected one of");
 	refuses(s, (struct stow_drain_spec){ .node = 1, .device = "dimm0" }, EINVAL,
 		"expected one of");
@@ -297,11 +297,10 @@ static void bad_input_is_told(void **state)
 	refuses(s, the_dimm, EOPNOTSUPP, "HOTREMOVE");
 }
 
-static void a_size_is_rounded_up_and_the_highest_blocks_go_first(void **state)
+WITH_SETUP(a_size_is_rounded_up_and_the_highest_blocks_go_first)
 {
 	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
 	struct stow_drain_spec spec = { .node = 1, .size = 200 * MIB };
-	struct setup *s = *state;
 
 	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
 	assert_int_equal(plan->n_blocks, 2);
@@ -315,7 +314,7 @@ static void a_size_is_rounded_up_and_the_highest_blocks_go_first(void **state)
 }
 
 /* A claim's memory has been promised on the node; its containers do not move. */
-static void a_claim_holds_its_node(void **state)
+WITH_SETUP(a_claim_holds_its_node)
 {
 	const char *uid = "11111111-2222-4333-8444-555555555555";
 	const struct stow_claim_share share = {
@@ -324,7 +323,6 @@ static void a_claim_holds_its_node(void **state)
 	const struct stow_claim claim = {
 		.uid = uid, .ns = "team", .name = "db", .shares = &share, .n = 1
 	};
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	tree_write(s->p->t, NODE "/node1/meminfo",
@@ -410,9 +408,8 @@ static int run_evicting(struct evicting *e, const struct stow_drain_spec *spec,
 }
 
 /* The drain waits until Kubernetes has evicted the pod of a claim with drain=evict. */
-static void a_claim_is_evicted(void **state)
+WITH_SETUP(a_claim_is_evicted)
 {
-	struct setup *s = *state;
 	struct evicting e = { .s = s, .obeys = true };
 	struct stow_err err = { 0 };
 
@@ -424,9 +421,8 @@ static void a_claim_is_evicted(void **state)
 	assert_int_equal(played_records(s->p), 0);
 }
 
-static void a_claim_that_is_not_evicted(void **state)
+WITH_SETUP(a_claim_that_is_not_evicted)
 {
-	struct setup *s = *state;
 	struct stow_drain_spec spec = the_dimm;
 	struct stow_err err = { 0 };
 
@@ -441,7 +437,7 @@ static void a_claim_that_is_not_evicted(void **state)
 }
 
 /* All memory of a NUMA node: its claims are evicted, or say why not. */
-static void claims_of_a_whole_node(void **state)
+WITH_SETUP(claims_of_a_whole_node)
 {
 	static const struct {
 		enum stow_drain drain;
@@ -456,7 +452,6 @@ static void claims_of_a_whole_node(void **state)
 		  "and drain=evict, but only an agent with \"kubernetes: true\" can have its pod "
 		  "evicted; delete its pod" },
 	};
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	for (int id = 2; id < 4; id++)
@@ -475,9 +470,8 @@ static void claims_of_a_whole_node(void **state)
 	assert_int_equal(played_records(s->p), 0);
 }
 
-static void what_is_offline_already_is_told_apart(void **state)
+WITH_SETUP(what_is_offline_already_is_told_apart)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -534,11 +528,10 @@ static void give_flags(struct setup *s, uint64_t page, uint64_t flags)
 }
 
 /* As distributions bring added memory online: what is in it decides, as `numastow blocks` says. */
-static void in_a_zone_of_the_kernels_contents_decide(void **state)
+WITH_SETUP(in_a_zone_of_the_kernels_contents_decide)
 {
 	struct stow_drain_spec spec = { .node = -1, .blocks = "49" };
 	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
-	struct setup *s = *state;
 
 	tree_write(s->p->t, MEMORY "/memory49/valid_zones", "Normal\n");
 	played_container(s->p, 7, "db", 1, 1, GIB, false);
@@ -561,11 +554,10 @@ static void in_a_zone_of_the_kernels_contents_decide(void **state)
 }
 
 /* kernelcore= and movable_node set memory of the machine's own apart. */
-static void boot_memory_that_was_set_apart_can_leave(void **state)
+WITH_SETUP(boot_memory_that_was_set_apart_can_leave)
 {
 	struct stow_drain_spec spec = { .node = -1, .blocks = "3" };
 	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
-	struct setup *s = *state;
 
 	refuses(s, spec, EPERM, "boot memory in zone Normal");
 	tree_write(s->p->t, MEMORY "/memory3/valid_zones", "Movable\n");
@@ -585,10 +577,9 @@ static void set_drain(struct setup *s, const char *id, enum stow_drain drain)
 	stow_record_free(record);
 }
 
-static void whose_page_it_is_decides(void **state)
+WITH_SETUP(whose_page_it_is_decides)
 {
 	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
-	struct setup *s = *state;
 
 	played_container(s->p, 7, "db", 1, 1, GIB, false);
 	tree_write(s->p->t, "/sys/fs/cgroup/db/memory.max", "max\n");
@@ -604,11 +595,10 @@ static void whose_page_it_is_decides(void **state)
 	refuses(s, the_dimm, EBUSY, "\"db\" (db) has drain=refuse, and 4Ki there");
 }
 
-static void a_refusing_container_is_avoided_when_there_is_a_choice(void **state)
+WITH_SETUP(a_refusing_container_is_avoided_when_there_is_a_choice)
 {
 	struct stow_drain_spec spec = { .node = 1, .size = 384 * MIB };
 	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
-	struct setup *s = *state;
 
 	played_container(s->p, 7, "db", 1, 1, GIB, false);
 	tree_write(s->p->t, "/sys/fs/cgroup/db/memory.max", "max\n");
@@ -620,9 +610,8 @@ static void a_refusing_container_is_avoided_when_there_is_a_choice(void **state)
 		assert_int_not_equal(plan->blocks[i].id, 49);
 }
 
-static void a_promise_that_would_not_fit_is_moved(void **state)
+WITH_SETUP(a_promise_that_would_not_fit_is_moved)
 {
-	struct setup *s = *state;
 	enum stow_drain_step step;
 
 	/* 15 GiB of 15.4 are promised; 0.5 leave. */
@@ -638,10 +627,9 @@ static void a_promise_that_would_not_fit_is_moved(void **state)
 	blocks_are(s, false);
 }
 
-static void who_was_moved_goes_back_also_under_a_schedulers_fence(void **state)
+WITH_SETUP(who_was_moved_goes_back_also_under_a_schedulers_fence)
 {
 	struct stow_idset fence = { 0 };
-	struct setup *s = *state;
 	enum stow_drain_step step;
 
 	played_container(s->p, 7, "big", 1, 1, 14 * GIB, false);
@@ -660,10 +648,8 @@ static void who_was_moved_goes_back_also_under_a_schedulers_fence(void **state)
 }
 
 /* Nothing says what is in the blocks: it may be full. */
-static void what_may_have_to_move_has_to_fit(void **state)
+WITH_SETUP(what_may_have_to_move_has_to_fit)
 {
-	struct setup *s = *state;
-
 	tree_write(s->p->t, NODE "/node0/meminfo",
 		   "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 100000 kB\n");
 	tree_write(s->p->t, NODE "/node1/meminfo",
@@ -671,10 +657,8 @@ static void what_may_have_to_move_has_to_fit(void **state)
 	refuses(s, the_dimm, ENOSPC, "512Mi must move and would push other NUMA nodes below");
 }
 
-static void a_container_that_has_nowhere_to_go_is_named(void **state)
+WITH_SETUP(a_container_that_has_nowhere_to_go_is_named)
 {
-	struct setup *s = *state;
-
 	played_container(s->p, 7, "big", 1, 1, 15 * GIB, false);
 	played_container(s->p, 8, "other", 0, 1, 15 * GIB, false);
 	for (int id = 2; id < 4; id++)
@@ -685,9 +669,8 @@ static void a_container_that_has_nowhere_to_go_is_named(void **state)
 /* --- done, cancelled, failed
  * -------------------------------------------------------------------------- */
 
-static void a_dimm_is_drained(void **state)
+WITH_SETUP(a_dimm_is_drained)
 {
-	struct setup *s = *state;
 	enum stow_drain_step step;
 	char kind[32];
 
@@ -706,10 +689,9 @@ static void a_dimm_is_drained(void **state)
 	assert_string_equal(played_event(s->p, ID, kind, sizeof(kind)), "drained");
 }
 
-static void it_is_ejected_or_waited_for(void **state)
+WITH_SETUP(it_is_ejected_or_waited_for)
 {
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -733,13 +715,12 @@ static void it_is_ejected_or_waited_for(void **state)
 	assert_non_null(strstr(s->message, "has left the machine"));
 }
 
-static void cancelled_at_any_step_all_is_as_before(void **state)
+WITH_SETUP(cancelled_at_any_step_all_is_as_before)
 {
 	static const enum stow_drain_step steps[] = {
 		STOW_DRAIN_STEP_PLANNED, STOW_DRAIN_STEP_FENCED, STOW_DRAIN_STEP_OFFLINING,
 		STOW_DRAIN_STEP_RETURNING, STOW_DRAIN_STEP_SAFE
 	};
-	struct setup *s = *state;
 	enum stow_drain_step step;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
@@ -763,9 +744,8 @@ static int cancel_from_elsewhere(void *ctx, const PbDrainProgress *progress)
 	return 0;
 }
 
-static void another_program_cancels_by_the_ledger(void **state)
+WITH_SETUP(another_program_cancels_by_the_ledger)
 {
-	struct setup *s = *state;
 	struct stow_drain_watch watch = { .progress = cancel_from_elsewhere, .ctx = s };
 	enum stow_drain_step step;
 
@@ -775,10 +755,9 @@ static void another_program_cancels_by_the_ledger(void **state)
 	all_is_as_before(s);
 }
 
-static void a_block_that_stays_takes_all_back(void **state)
+WITH_SETUP(a_block_that_stays_takes_all_back)
 {
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -797,9 +776,8 @@ static void a_block_that_stays_takes_all_back(void **state)
 	assert_int_equal(rows(s), 0);
 }
 
-static void what_cannot_be_taken_back_is_tried_again(void **state)
+WITH_SETUP(what_cannot_be_taken_back_is_tried_again)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -830,10 +808,9 @@ static int cancel_after_two(void *ctx, const PbDrainProgress *progress)
 	return progress->step == PB_DRAIN_STEP_OFFLINING && progress->blocks_offline == 2 ? -1 : 0;
 }
 
-static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
+WITH_SETUP(cancelled_half_way_what_is_off_is_kept_when_it_is_to)
 {
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 	struct stow_drain_watch watch = { .progress = cancel_after_two, .ctx = s };
 	enum stow_drain_step step = 0;
 
@@ -851,9 +828,8 @@ static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
 	assert_int_equal(rows(s), 0);
 }
 
-static void switched_off_nothing_is_begun(void **state)
+WITH_SETUP(switched_off_nothing_is_begun)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -868,13 +844,12 @@ static void switched_off_nothing_is_begun(void **state)
 	all_is_as_before(s);
 }
 
-static void there_is_one_at_a_time(void **state)
+WITH_SETUP(there_is_one_at_a_time)
 {
 	struct stow_drain_row row = { .id = "00000000000000bb",
 				      .step = STOW_DRAIN_STEP_FENCED,
 				      .worker = { .pid = 7, .start = 1 },
 				      .node = 0 };
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -889,13 +864,12 @@ static void there_is_one_at_a_time(void **state)
 /* --- killed
  * -------------------------------------------------------------------------------------------- */
 
-static void killed_at_any_step_it_is_taken_back(void **state)
+WITH_SETUP(killed_at_any_step_it_is_taken_back)
 {
 	static const enum stow_drain_step steps[] = {
 		STOW_DRAIN_STEP_PLANNED, STOW_DRAIN_STEP_FENCED, STOW_DRAIN_STEP_OFFLINING,
 		STOW_DRAIN_STEP_RETURNING, STOW_DRAIN_STEP_SAFE
 	};
-	struct setup *s = *state;
 
 	s->kill = true;
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
@@ -918,14 +892,13 @@ static void killed_at_any_step_it_is_taken_back(void **state)
 	}
 }
 
-static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
+WITH_SETUP(killed_at_any_step_it_goes_on_when_it_is_to)
 {
 	static const enum stow_drain_step steps[] = { STOW_DRAIN_STEP_FENCED,
 						      STOW_DRAIN_STEP_OFFLINING,
 						      STOW_DRAIN_STEP_RETURNING,
 						      STOW_DRAIN_STEP_SAFE };
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 
 	spec.resume = true;
 	s->kill = true;
@@ -949,10 +922,9 @@ static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 }
 
 /* A block cannot be emptied: the drain is undone, and the program that resumed it gets the error. */
-static void a_resumed_drain_that_fails_is_undone(void **state)
+WITH_SETUP(a_resumed_drain_that_fails_is_undone)
 {
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 
 	spec.resume = true;
 	s->kill = true;
@@ -988,11 +960,10 @@ static bool count_stops(void *ctx)
 }
 
 /* A block has its fifth of a second, in which it is asked every 50 ms whether to stop. */
-static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
+WITH_SETUP(blocks_of_a_killed_worker_are_not_waited_for)
 {
 	struct stow_drain_row_block blocks[4];
 	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_OFFLINING, blocks, 3);
-	struct setup *s = *state;
 	int stops = 0;
 	struct stow_drain_watch watch = { .stop = count_stops, .ctx = &stops };
 
@@ -1008,11 +979,10 @@ static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
 }
 
 /* After a failed attempt the drain is still an orphan, so that other programs can recover it. */
-static void a_drain_that_was_not_recovered_stays_an_orphan(void **state)
+WITH_SETUP(a_drain_that_was_not_recovered_stays_an_orphan)
 {
 	struct stow_drain_row_block blocks[4];
 	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_FENCED, blocks, 0);
-	struct setup *s = *state;
 
 	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
 	tree_write(s->p->t, MEMORY "/block_size_bytes", "nonsense\n");
@@ -1023,10 +993,9 @@ static void a_drain_that_was_not_recovered_stays_an_orphan(void **state)
 	all_is_as_before(s);
 }
 
-static void an_ejected_one_goes_on_to_its_end(void **state)
+WITH_SETUP(an_ejected_one_goes_on_to_its_end)
 {
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 
 	spec.resume = true;
 	spec.eject = STOW_EJECT_EJECT;
@@ -1070,11 +1039,10 @@ static uint64_t added(struct setup *s)
 }
 
 /* Killed after it has counted what went with a block, and before it has written that down. */
-static void pages_are_counted_once(void **state)
+WITH_SETUP(pages_are_counted_once)
 {
 	struct stow_drain_row_block blocks[4];
 	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
-	struct setup *s = *state;
 	struct stow_ledger *ledger = s->p->context.ledger;
 	struct stow_draining d = { .context = &s->p->context, .n_gone = 1 };
 
@@ -1096,12 +1064,11 @@ static void pages_are_counted_once(void **state)
 }
 
 /* Killed while block 48 went, and four pages with it; gc comes first. */
-static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
+WITH_SETUP(a_pool_of_a_killed_drain_waits_for_its_count)
 {
 	struct stow_drain_row_block blocks[4];
 	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_OFFLINING, blocks, 1);
 	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
-	struct setup *s = *state;
 	struct stow_ledger *ledger = s->p->context.ledger;
 	struct stow_gc_result swept;
 
@@ -1125,14 +1092,13 @@ static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
  * --------------------------------------------------------------------------- */
 
 /* What stays online is said, and nowhere that the device may be removed. */
-static void of_a_part_it_is_not_said_that_it_may_be_removed(void **state)
+WITH_SETUP(of_a_part_it_is_not_said_that_it_may_be_removed)
 {
 	static const struct stow_drain_spec parts[] = {
 		{ .node = -1, .device = "dimm0", .size = 384 * MIB },
 		{ .node = 1, .size = 384 * MIB },
 		{ .node = -1, .blocks = "49-51" },
 	};
-	struct setup *s = *state;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(parts); i++) {
 		_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
@@ -1167,10 +1133,9 @@ static void of_a_part_it_is_not_said_that_it_may_be_removed(void **state)
 }
 
 /* The last of it is the whole. */
-static void the_rest_of_a_device_makes_it_whole(void **state)
+WITH_SETUP(the_rest_of_a_device_makes_it_whole)
 {
 	struct stow_drain_spec spec = { .node = -1, .blocks = "48" };
-	struct setup *s = *state;
 	enum stow_drain_step step;
 
 	for (uint64_t id = 49; id < 52; id++)
@@ -1195,10 +1160,9 @@ static int bring_one_back(void *ctx, const PbDrainProgress *progress)
 }
 
 /* As a udev rule does. */
-static void what_came_online_meanwhile_counts(void **state)
+WITH_SETUP(what_came_online_meanwhile_counts)
 {
 	struct stow_drain_spec spec = the_dimm;
-	struct setup *s = *state;
 	struct stow_drain_watch watch = { .progress = bring_one_back, .ctx = s };
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
@@ -1218,10 +1182,9 @@ static void what_came_online_meanwhile_counts(void **state)
 }
 
 /* Memory that no device has brought is offline, and that is all. */
-static void boot_memory_stays_in_the_machine(void **state)
+WITH_SETUP(boot_memory_stays_in_the_machine)
 {
 	struct stow_drain_spec spec = { .node = -1, .blocks = "3" };
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	enum stow_drain_step step;
 
@@ -1233,49 +1196,4 @@ static void boot_memory_stays_in_the_machine(void **state)
 	assert_int_equal(run(s, &spec, &step, NULL), 0);
 	assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 0);
 	assert_string_equal(s->message, "128Mi is offline");
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		T(bad_input_is_told),
-		T(a_size_is_rounded_up_and_the_highest_blocks_go_first),
-		T(what_is_offline_already_is_told_apart),
-		T(a_claim_holds_its_node),
-		T(a_claim_is_evicted),
-		T(a_claim_that_is_not_evicted),
-		T(claims_of_a_whole_node),
-		T(whose_page_it_is_decides),
-		T(in_a_zone_of_the_kernels_contents_decide),
-		T(boot_memory_that_was_set_apart_can_leave),
-		T(a_refusing_container_is_avoided_when_there_is_a_choice),
-		T(a_promise_that_would_not_fit_is_moved),
-		T(who_was_moved_goes_back_also_under_a_schedulers_fence),
-		T(what_may_have_to_move_has_to_fit),
-		T(a_container_that_has_nowhere_to_go_is_named),
-		T(a_dimm_is_drained),
-		T(it_is_ejected_or_waited_for),
-		T(cancelled_at_any_step_all_is_as_before),
-		T(another_program_cancels_by_the_ledger),
-		T(a_block_that_stays_takes_all_back),
-		T(what_cannot_be_taken_back_is_tried_again),
-		T(cancelled_half_way_what_is_off_is_kept_when_it_is_to),
-		T(switched_off_nothing_is_begun),
-		T(there_is_one_at_a_time),
-		T(killed_at_any_step_it_is_taken_back),
-		T(killed_at_any_step_it_goes_on_when_it_is_to),
-		T(blocks_of_a_killed_worker_are_not_waited_for),
-		T(a_drain_that_was_not_recovered_stays_an_orphan),
-		T(a_resumed_drain_that_fails_is_undone),
-		T(an_ejected_one_goes_on_to_its_end),
-		T(pages_are_counted_once),
-		T(a_pool_of_a_killed_drain_waits_for_its_count),
-		T(of_a_part_it_is_not_said_that_it_may_be_removed),
-		T(the_rest_of_a_device_makes_it_whole),
-		T(what_came_online_meanwhile_counts),
-		T(boot_memory_stays_in_the_machine),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,8 @@
 #include "scheduler/fleet/message.h"
 #include "whole.h"
 
+#define WITH_WHOLE(name) TEST_WITH(name, struct whole *f, whole_set_up, whole_tear_down)
+
 #define S  STOW_SECOND
 #define GI (UINT64_C(1) << 30)
 
@@ -173,9 +175,8 @@ static size_t followers(struct whole *f)
 
 /* --- tests -------------------------------------------------------------------------------------- */
 
-static void a_machine_that_does_not_plan(void **state)
+WITH_WHOLE(a_machine_that_does_not_plan)
 {
-	struct whole *f = *state;
 	struct whole_agent a;
 	struct call c;
 
@@ -201,9 +202,8 @@ static void a_machine_that_does_not_plan(void **state)
 
 /* A machine that is silent before its drain began does not keep others waiting; one that is silent
  * in the middle does. */
-static void a_silent_machine_frees_its_slot(void **state)
+WITH_WHOLE(a_silent_machine_frees_its_slot)
 {
-	struct whole *f = *state;
 	struct whole_agent a, b;
 	struct call first, second;
 
@@ -238,9 +238,8 @@ static void a_silent_machine_frees_its_slot(void **state)
 	whole_leave(&a);
 }
 
-static void a_machine_with_drains_is_not_forgotten(void **state)
+WITH_WHOLE(a_machine_with_drains_is_not_forgotten)
 {
-	struct whole *f = *state;
 	struct whole_agent a;
 	struct call c;
 
@@ -269,9 +268,8 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 	done(&c);
 }
 
-static void what_ended_is_listed_for_a_day(void **state)
+WITH_WHOLE(what_ended_is_listed_for_a_day)
 {
-	struct whole *f = *state;
 	struct whole_agent a;
 	struct call c;
 
@@ -299,10 +297,9 @@ static void what_ended_is_listed_for_a_day(void **state)
 	assert_int_equal(count(f, true), 1);
 }
 
-static void the_number_of_followers_is_bounded(void **state)
+WITH_WHOLE(the_number_of_followers_is_bounded)
 {
 	struct call calls[SCHEDULER_FOLLOWERS_MAX + 1];
-	struct whole *f = *state;
 	struct whole_agent a;
 
 	whole_join(f, &a, "web-3");
@@ -328,10 +325,9 @@ static void the_number_of_followers_is_bounded(void **state)
 	whole_leave(&a);
 }
 
-static void plans_without_a_caller_are_dropped(void **state)
+WITH_WHOLE(plans_without_a_caller_are_dropped)
 {
 	struct call calls[SCHEDULER_TRIES_MAX + 1];
-	struct whole *f = *state;
 	struct whole_agent a;
 
 	whole_join(f, &a, "web-3");
@@ -361,11 +357,10 @@ static void plans_without_a_caller_are_dropped(void **state)
 }
 
 /* The answer is no more than a client takes, whatever plans there are. */
-static void a_list_fits_into_an_answer(void **state)
+WITH_WHOLE(a_list_fits_into_an_answer)
 {
 	enum { N = 12 };
 	PbListDrainsResponse *out;
-	struct whole *f = *state;
 	struct whole_agent agents[N];
 	struct call calls[N];
 	size_t whole = 0;
@@ -395,9 +390,8 @@ static void a_list_fits_into_an_answer(void **state)
 	}
 }
 
-static void the_beginning_of_an_id_is_enough(void **state)
+WITH_WHOLE(the_beginning_of_an_id_is_enough)
 {
-	struct whole *f = *state;
 	struct whole_agent a, b;
 	struct call c, d;
 	struct stow_err err;
@@ -425,7 +419,7 @@ static void the_beginning_of_an_id_is_enough(void **state)
 
 /* --- what agents say ---------------------------------------------------------------------------- */
 
-static void progress_is_made_fit(void **state)
+TEST(progress_is_made_fit)
 {
 	/* An unknown field in the progress, and one in its plan. */
 	static const uint8_t bytes[] = { 0x0a, 2,    'i', '\n', 0xfa, 0x7f, 3,	 'a', 'b',
@@ -476,7 +470,7 @@ static void a_check_that_fails(void **state)
 	assert_int_equal(whole_number(&a, &a.plans), 77);
 }
 
-static void a_failed_check_ends_the_program(void **state)
+TEST(a_failed_check_ends_the_program)
 {
 	char *argv[] = { (char *)"test_drain_fleet", (char *)"--fail", NULL };
 	posix_spawn_file_actions_t quiet;
@@ -507,21 +501,7 @@ static int run_a_check_that_fails(void)
 
 int main(int argc, char **argv)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, whole_set_up, whole_tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_machine_that_does_not_plan),
-		TEST(a_silent_machine_frees_its_slot),
-		TEST(a_machine_with_drains_is_not_forgotten),
-		TEST(what_ended_is_listed_for_a_day),
-		TEST(the_number_of_followers_is_bounded),
-		TEST(plans_without_a_caller_are_dropped),
-		TEST(a_list_fits_into_an_answer),
-		TEST(the_beginning_of_an_id_is_enough),
-		cmocka_unit_test(progress_is_made_fit),
-		cmocka_unit_test(a_failed_check_ends_the_program),
-	};
-
 	if (argc > 1 && strcmp(argv[1], "--fail") == 0)
 		return run_a_check_that_fails();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return unit_run(NULL, NULL);
 }

@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 
-static void stays_one_line(void **state)
+TEST(stays_one_line)
 {
 	struct stow_err err = { 0 };
 
@@ -17,7 +17,7 @@ static void stays_one_line(void **state)
 	assert_int_equal(err.code, ENOENT);
 }
 
-static void keeps_letters_of_every_alphabet(void **state)
+TEST(keeps_letters_of_every_alphabet)
 {
 	struct stow_err err = { 0 };
 
@@ -25,14 +25,14 @@ static void keeps_letters_of_every_alphabet(void **state)
 	assert_string_equal(err.msg, "\xc3\xa4\xe2\x82\xac");
 }
 
-static void the_text_is_optional(void **state)
+TEST(the_text_is_optional)
 {
 	assert_int_equal(stow_err_set(NULL, EIO, "x"), -EIO);
 	assert_int_equal(stow_err_sys(NULL, EIO, "x"), -EIO);
 	assert_int_equal(stow_err_wrap(NULL, -EIO, "x"), -EIO);
 }
 
-static void keeps_the_first_failure(void **state)
+TEST(keeps_the_first_failure)
 {
 	struct stow_err err = { 0 };
 	struct stow_first first = { .err = &err };
@@ -46,16 +46,4 @@ static void keeps_the_first_failure(void **state)
 	assert_int_equal(first.code, -ENOENT);
 	assert_int_equal(err.code, ENOENT);
 	assert_string_equal(err.msg, "one");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(stays_one_line),
-		cmocka_unit_test(keeps_letters_of_every_alphabet),
-		cmocka_unit_test(the_text_is_optional),
-		cmocka_unit_test(keeps_the_first_failure),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

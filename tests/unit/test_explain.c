@@ -39,7 +39,7 @@ static void scene_done(struct scene *s)
 	stow_topology_free(s->topology);
 }
 
-static void explains_a_plan(void **state)
+TEST(explains_a_plan)
 {
 	_cleanup_(scene_done) struct scene s;
 	_cleanup_free_ char *text = NULL;
@@ -68,7 +68,7 @@ static void explains_a_plan(void **state)
 	json_object_put(json);
 }
 
-static void explains_a_refusal(void **state)
+TEST(explains_a_refusal)
 {
 	_cleanup_(scene_done) struct scene s;
 	_cleanup_free_ char *text = NULL;
@@ -93,7 +93,7 @@ static void explains_a_refusal(void **state)
 }
 
 /* Only neighbours are joined, so that the order stays. */
-static void like_neighbours_share_a_line(void **state)
+TEST(like_neighbours_share_a_line)
 {
 	static const char *const lacks[] = { "is fenced",	 "4 of 4 CPUs free",
 					     "4 of 4 CPUs free", "4 of 4 CPUs free",
@@ -117,7 +117,7 @@ static void like_neighbours_share_a_line(void **state)
 				     "nodes 10,12 each 4 of 4 CPUs free\n"));
 }
 
-static void like_shares_share_a_line(void **state)
+TEST(like_shares_share_a_line)
 {
 	struct stow_share shares[] = { { .node = 0, .cpus = 2 },
 				       { .node = 1, .cpus = 2 },
@@ -128,16 +128,4 @@ static void like_shares_share_a_line(void **state)
 
 	assert_non_null(strstr(text, "\nnodes 0-1 each 2 CPUs, 0 memory\n"
 				     "node 2    1 CPU, 0 memory\n"));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(explains_a_plan),
-		cmocka_unit_test(explains_a_refusal),
-		cmocka_unit_test(like_neighbours_share_a_line),
-		cmocka_unit_test(like_shares_share_a_line),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@ static struct explain_waiting call_of(const char *caller, size_t size)
 	return w;
 }
 
-static void callers_take_turns(void **state)
+TEST(callers_take_turns)
 {
 	struct scheduler_explain_queue queue = { 0 };
 	struct explain_waiting busy[4], late[2], again = call_of("busy", 1);
@@ -41,7 +41,7 @@ static void callers_take_turns(void **state)
 	assert_null(scheduler_explain_queue_take(&queue));
 }
 
-static void what_waits_has_bounds(void **state)
+TEST(what_waits_has_bounds)
 {
 	static struct explain_waiting calls[40];
 	struct scheduler_explain_queue queue = { 0 };
@@ -65,14 +65,4 @@ static void what_waits_has_bounds(void **state)
 	assert_int_equal(queue.bytes, EXPLAIN_ALL_BYTES);
 	assert_true(scheduler_explain_queue_insert(&queue, &first));
 	assert_false(scheduler_explain_queue_insert(&queue, &second));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(callers_take_turns),
-		cmocka_unit_test(what_waits_has_bounds),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,7 @@ static void filter(struct scene *s, const char *annotations, const char *spec, c
 	json_object_put(answer);
 }
 
-static void refuses_with_the_planners_reason(void **state)
+TEST(refuses_with_the_planners_reason)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct json_object *answer;
@@ -120,10 +120,9 @@ static void refuses_with_the_planners_reason(void **state)
 	    "'FailedAndUnresolvableNodes':{'stranger':'no agent of this machine is "
 	    "connected'},'Error':''}");
 	json_object_put(answer);
-	(void)state;
 }
 
-static void passes_pods_without_annotations(void **state)
+TEST(passes_pods_without_annotations)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct json_object *answer;
@@ -135,11 +134,10 @@ static void passes_pods_without_annotations(void **state)
 	answer = ask(&s, EXTENDER_PRIORITIZE, "null", ONE, "['stranger','small']");
 	has(answer, "", "[{'Host':'stranger','Score':0},{'Host':'small','Score':0}]");
 	json_object_put(answer);
-	(void)state;
 }
 
 /* What each has alone is not what they have together. */
-static void counts_containers_together(void **state)
+TEST(counts_containers_together)
 {
 	_cleanup_(scene_done) struct scene s;
 
@@ -160,22 +158,20 @@ static void counts_containers_together(void **state)
 	/* All on the same NUMA nodes. */
 	filter(&s, "{'numastow.io/cpus':'3','numastow.io/scope':'pod'}", TWO, "['large']");
 	filter(&s, "{'numastow.io/cpus':'5','numastow.io/scope':'pod'}", TWO, "[]");
-	(void)state;
 }
 
 /* Init containers end before: they take nothing from the others. */
-static void checks_init_containers_alone(void **state)
+TEST(checks_init_containers_alone)
 {
 	_cleanup_(scene_done) struct scene s;
 
 	scene_new(&s);
 	filter(&s, "{'numastow.io/cpus':'4','numastow.io/nodes':'0'}", INIT, "['small','large']");
 	filter(&s, "{'numastow.io/cpus.a':'4','numastow.io/cpus.i':'5'}", INIT, "['large']");
-	(void)state;
 }
 
 /* Also what no claim could express. */
-static void knows_other_policies(void **state)
+TEST(knows_other_policies)
 {
 	_cleanup_(scene_done) struct scene s;
 
@@ -188,10 +184,9 @@ static void knows_other_policies(void **state)
 	       "{'numastow.io/cpus':'6','numastow.io/cpu-mode':'isolated','numastow.io/memory':"
 	       "'1Gi'}",
 	       ONE, "['small','large']");
-	(void)state;
 }
 
-static void shows_bad_annotations(void **state)
+TEST(shows_bad_annotations)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct json_object *answer;
@@ -203,10 +198,9 @@ static void shows_bad_annotations(void **state)
 	    "{'small':'unknown annotation \\'numastow.io/cpsu\\'; did you mean "
 	    "\\'numastow.io/cpus\\'?'}");
 	json_object_put(answer);
-	(void)state;
 }
 
-static void stays_at_a_reservation(void **state)
+TEST(stays_at_a_reservation)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct json_object *answer;
@@ -220,10 +214,9 @@ static void stays_at_a_reservation(void **state)
 	has(answer, "FailedAndUnresolvableNodes",
 	    "{'small':'the pod's reservation is on node large'}");
 	json_object_put(answer);
-	(void)state;
 }
 
-static void prefers_what_place_prefers(void **state)
+TEST(prefers_what_place_prefers)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct json_object *answer;
@@ -245,11 +238,10 @@ static void prefers_what_place_prefers(void **state)
 		     "{'numastow.io/cpus':'6','numastow.io/policy':'best-effort'}", ONE, BOTH);
 	has(answer, "", "[{'Host':'small','Score':5},{'Host':'large','Score':10}]");
 	json_object_put(answer);
-	(void)state;
 }
 
 /* Reservations count, and no question makes one. */
-static void changes_nothing(void **state)
+TEST(changes_nothing)
 {
 	_cleanup_(scene_done) struct scene s;
 	uint64_t clock;
@@ -268,7 +260,6 @@ static void changes_nothing(void **state)
 	}
 	assert_int_equal(s.fleet->clock, clock);
 	assert_int_equal(s.fleet->reservations.n, 2);
-	(void)state;
 }
 
 static void refused(struct scene *s, const char *body, int wanted, const char *why)
@@ -278,7 +269,7 @@ static void refused(struct scene *s, const char *body, int wanted, const char *w
 	assert_string_equal(s->err.msg, why);
 }
 
-static void bounds_requests(void **state)
+TEST(bounds_requests)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct json_object *names = json_object_new_array(), *answer;
@@ -308,33 +299,12 @@ static void bounds_requests(void **state)
 		"{'Pod':{'metadata':{'annotations':{'numastow.io/cpus':'1'}},'spec':" ONE
 		"},'NodeNames':['small']}",
 		-ETIMEDOUT, "0 of 1 machines were checked within 0 ms");
-	(void)state;
 }
 
-static void tells_failures(void **state)
+TEST(tells_failures)
 {
 	_cleanup_free_ char *text = extender_filter_failed("why");
 
 	assert_string_equal(text, "{\"NodeNames\":[],\"FailedNodes\":{},"
 				  "\"FailedAndUnresolvableNodes\":{},\"Error\":\"why\"}");
-	(void)state;
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refuses_with_the_planners_reason),
-		cmocka_unit_test(passes_pods_without_annotations),
-		cmocka_unit_test(counts_containers_together),
-		cmocka_unit_test(checks_init_containers_alone),
-		cmocka_unit_test(knows_other_policies),
-		cmocka_unit_test(shows_bad_annotations),
-		cmocka_unit_test(stays_at_a_reservation),
-		cmocka_unit_test(prefers_what_place_prefers),
-		cmocka_unit_test(changes_nothing),
-		cmocka_unit_test(bounds_requests),
-		cmocka_unit_test(tells_failures),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,7 +151,7 @@ static int node_of(const struct machine *m, uint64_t domain)
 	return d ? d->node : -2;
 }
 
-static void domains_are_found_by_address_and_apic_id(void **state)
+TEST(domains_are_found_by_address_and_apic_id)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -176,7 +176,7 @@ static void domains_are_found_by_address_and_apic_id(void **state)
 	done(&m);
 }
 
-static void without_memory_blocks_domains_are_matched_by_cpus(void **state)
+TEST(without_memory_blocks_domains_are_matched_by_cpus)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -194,7 +194,7 @@ static void without_memory_blocks_domains_are_matched_by_cpus(void **state)
 	done(&m);
 }
 
-static void disagreements_of_srat_are_found(void **state)
+TEST(disagreements_of_srat_are_found)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -222,7 +222,7 @@ static void disagreements_of_srat_are_found(void **state)
 	done(&m);
 }
 
-static void several_domains_of_one_node_are_found(void **state)
+TEST(several_domains_of_one_node_are_found)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -244,7 +244,7 @@ static void several_domains_of_one_node_are_found(void **state)
 	done(&m);
 }
 
-static void distances_are_compared(void **state)
+TEST(distances_are_compared)
 {
 	static const uint8_t good[] = { 10, 21, 30, 21, 10, 17, 30, 17, 10 };
 	struct tree *tree = kernel();
@@ -293,7 +293,7 @@ static void distances_are_compared(void **state)
 	done(&m);
 }
 
-static void hmat_is_compared(void **state)
+TEST(hmat_is_compared)
 {
 	static const uint32_t from[] = { 0, 1 }, to[] = { 0, 1, 2 };
 	static const uint16_t latency[] = { 8, 14, 30, 14, 8, 20 };
@@ -342,7 +342,7 @@ static void expect_reads(const struct machine *m, size_t from, size_t to, uint64
 	assert_int_equal(reads.bandwidth, bandwidth);
 }
 
-static void reads_of_a_pair_are_found(void **state)
+TEST(reads_of_a_pair_are_found)
 {
 	static const uint32_t from[] = { 5, 3 }, to[] = { 5, 3, 7 };
 	static const uint16_t latency[] = { 8, 14, 30, 14, 8, 20 };
@@ -404,7 +404,7 @@ static void expect_region(const struct machine *m, size_t at, const char *nodes,
 			    domains);
 }
 
-static void ram_outside_of_srat_is_found(void **state)
+TEST(ram_outside_of_srat_is_found)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -436,7 +436,7 @@ static void cells(struct tree *tree, const char *path, uint32_t a, uint32_t b, u
 	tree_write_data(tree, path, bytes, 4 * n);
 }
 
-static void a_device_tree_is_compared(void **state)
+TEST(a_device_tree_is_compared)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -466,7 +466,7 @@ static void a_device_tree_is_compared(void **state)
 	done(&m);
 }
 
-static void without_any_table_nothing_is_compared(void **state)
+TEST(without_any_table_nothing_is_compared)
 {
 	struct machine m = read_machine(kernel());
 
@@ -476,7 +476,7 @@ static void without_any_table_nothing_is_compared(void **state)
 	done(&m);
 }
 
-static void findings_are_counted_beyond_those_kept(void **state)
+TEST(findings_are_counted_beyond_those_kept)
 {
 	struct tree *tree = kernel();
 	struct machine m;
@@ -490,23 +490,4 @@ static void findings_are_counted_beyond_those_kept(void **state)
 	m = read_machine(tree);
 	expect_findings(&m, 102, "the kernel has no memory block there");
 	done(&m);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(domains_are_found_by_address_and_apic_id),
-		cmocka_unit_test(without_memory_blocks_domains_are_matched_by_cpus),
-		cmocka_unit_test(disagreements_of_srat_are_found),
-		cmocka_unit_test(several_domains_of_one_node_are_found),
-		cmocka_unit_test(distances_are_compared),
-		cmocka_unit_test(hmat_is_compared),
-		cmocka_unit_test(reads_of_a_pair_are_found),
-		cmocka_unit_test(ram_outside_of_srat_is_found),
-		cmocka_unit_test(a_device_tree_is_compared),
-		cmocka_unit_test(without_any_table_nothing_is_compared),
-		cmocka_unit_test(findings_are_counted_beyond_those_kept),
-	};
-
-	return cmocka_run_group_tests_name("firmware", tests, NULL, NULL);
 }

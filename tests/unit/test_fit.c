@@ -10,7 +10,7 @@
 #include "base/fit.h"
 #include "base/grid.h"
 
-static void texts_wrap(void **state)
+TEST(texts_wrap)
 {
 	static const struct {
 		const char *text;
@@ -38,7 +38,7 @@ static void texts_wrap(void **state)
 	}
 }
 
-static void long_columns_yield(void **state)
+TEST(long_columns_yield)
 {
 	struct stow_fit columns[] = { { 5, 5, 0 }, { 60, 10, 0 }, { 20, 10, 0 }, { 4, 4, 0 } };
 	int shown[4], n = stow_fit_part(columns, 4, 1, 0, 50, shown);
@@ -54,7 +54,7 @@ static void long_columns_yield(void **state)
 }
 
 /* Each part has the keys, and something else. */
-static void parts_repeat_their_keys(void **state)
+TEST(parts_repeat_their_keys)
 {
 	const struct stow_fit columns[] = { { 4, 4, 0 }, { 6, 6, 0 }, { 9, 9, 0 }, { 50, 50, 0 } };
 	int shown[4];
@@ -96,7 +96,7 @@ static void grid_is(int width, bool after, const char *wanted)
 	free(text);
 }
 
-static void grids_fit(void **state)
+TEST(grids_fit)
 {
 	grid_is(0, true,
 		"NAME        N WHY\n"
@@ -138,7 +138,7 @@ static void styled_is(const struct stow_grid_style *style, const char *wanted)
 	free(text);
 }
 
-static void grids_are_for_programs(void **state)
+TEST(grids_are_for_programs)
 {
 	static const struct stow_grid_style unknown = { .columns = "NAME,X" };
 	static const struct stow_grid_column columns[] = { { "NAME", 6, 4, false, false } };
@@ -157,17 +157,4 @@ static void grids_are_for_programs(void **state)
 		  "NAME=\"b\" N=\"\" WHY=\"\"\n");
 	assert_int_equal(stow_grid_print(stdout, &grid, NULL, 0, &err), -EINVAL);
 	assert_string_equal(err.msg, "--output \"X\": expected columns of NAME");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts_wrap),
-		cmocka_unit_test(long_columns_yield),
-		cmocka_unit_test(parts_repeat_their_keys),
-		cmocka_unit_test(grids_fit),
-		cmocka_unit_test(grids_are_for_programs),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

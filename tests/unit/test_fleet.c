@@ -23,6 +23,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_FLEET(name) TEST_WITH(name, struct stow_fleet *fleet, set_up, tear_down)
+
 /* Everything that is computed, against the machines as they are. */
 static void check_columns(const struct stow_fleet *fleet)
 {
@@ -78,12 +80,11 @@ static PbNodeReport *shown(const struct stow_machine *machine)
 	return report;
 }
 
-static void a_report_and_its_changes_are_a_report_again(void **state)
+WITH_FLEET(a_report_and_its_changes_are_a_report_again)
 {
 	PbContainer a = PB_CONTAINER__INIT, b = PB_CONTAINER__INIT, c = PB_CONTAINER__INIT;
 	PbContainer *first[] = { &b, &a }, *second[] = { &c, &b };
 	char *gone[] = { (char *)"a", (char *)"nobody" };
-	struct stow_fleet *fleet = *state;
 	struct stow_machine *machine;
 	PbNodeReport *out;
 	struct report r;
@@ -135,9 +136,8 @@ static void a_report_and_its_changes_are_a_report_again(void **state)
 	check_columns(fleet);
 }
 
-static void what_is_stale_fenced_or_observing_gives_nothing(void **state)
+WITH_FLEET(what_is_stale_fenced_or_observing_gives_nothing)
 {
-	struct stow_fleet *fleet = *state;
 	const struct stow_machine_columns *c = &fleet->of_machine;
 	struct stow_idset fence = { 0 };
 	struct stow_machine *machine;
@@ -170,9 +170,8 @@ static void what_is_stale_fenced_or_observing_gives_nothing(void **state)
 }
 
 /* Subtracted here until the report has it, then by the report alone. */
-static void a_promise_is_counted_once(void **state)
+WITH_FLEET(a_promise_is_counted_once)
 {
-	struct stow_fleet *fleet = *state;
 	const struct stow_machine_columns *c = &fleet->of_machine;
 	struct stow_reconciled found;
 	struct stow_machine *machine;
@@ -208,9 +207,8 @@ static void a_promise_is_counted_once(void **state)
 }
 
 /* A report can list unknown ids: the work is limited for a report, not for each id. */
-static void unknown_ids_are_adopted_within_bounds(void **state)
+WITH_FLEET(unknown_ids_are_adopted_within_bounds)
 {
-	struct stow_fleet *fleet = *state;
 	size_t known = 0, n = 60000;
 	uint64_t *listed = calloc(n, sizeof(*listed)), before;
 	struct stow_now later = now;
@@ -259,9 +257,8 @@ static void unknown_ids_are_adopted_within_bounds(void **state)
 }
 
 /* A machine that has as many as it can have gives nothing: others are asked. */
-static void a_machine_full_of_reservations_gives_nothing(void **state)
+WITH_FLEET(a_machine_full_of_reservations_gives_nothing)
 {
-	struct stow_fleet *fleet = *state;
 	struct stow_machine *machine;
 	struct report r;
 
@@ -288,9 +285,8 @@ static struct stow_machine *come(struct stow_fleet *fleet, int i, uint32_t n_num
 	return report_apply(fleet, &r, (struct stow_now){ 1, (uint64_t)i });
 }
 
-static void a_thousand_machines_come_and_go(void **state)
+WITH_FLEET(a_thousand_machines_come_and_go)
 {
-	struct stow_fleet *fleet = *state;
 	char name[16];
 
 	for (int i = 0; i < MANY; i++)
@@ -324,9 +320,8 @@ static void a_thousand_machines_come_and_go(void **state)
 }
 
 /* The changes after any moment are found in their order, whatever has changed again. */
-static void changes_are_found_by_their_time(void **state)
+WITH_FLEET(changes_are_found_by_their_time)
 {
-	struct stow_fleet *fleet = *state;
 	unsigned int seed = 1, looks;
 	uint64_t seen;
 	bool too_old;
@@ -360,9 +355,8 @@ static void changes_are_found_by_their_time(void **state)
 }
 
 /* Watchers get what has changed, but not a machine whose index has changed. */
-static void a_removed_machine_is_one_change(void **state)
+WITH_FLEET(a_removed_machine_is_one_change)
 {
-	struct stow_fleet *fleet = *state;
 	uint64_t changed[8];
 
 	for (int i = 0; i < 8; i++)
@@ -376,7 +370,7 @@ static void a_removed_machine_is_one_change(void **state)
 	check_columns(fleet);
 }
 
-static void ids_and_names(void **state)
+TEST(ids_and_names)
 {
 	static const char *const good[] = { "a", "0", "web-3.example.com", "3" };
 	static const char *const bad[] = { "", ".", "-a", ".a", "A", "a_b", "a b", "a/b", "a\n" };
@@ -399,7 +393,7 @@ static void ids_and_names(void **state)
 	assert_int_equal(stow_id_parse("fffffffffffffffff", &id, &err), -EINVAL);
 }
 
-static void links_of_one_key_are_all_found(void **state)
+TEST(links_of_one_key_are_all_found)
 {
 	struct stow_link links[300];
 	struct stow_hash hash = { 0 };
@@ -423,23 +417,4 @@ static void links_of_one_key_are_all_found(void **state)
 	stow_hash_remove(&hash, link);
 	assert_int_equal(hash.n, 0);
 	stow_hash_done(&hash);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_report_and_its_changes_are_a_report_again),
-		TEST(what_is_stale_fenced_or_observing_gives_nothing),
-		TEST(a_promise_is_counted_once),
-		TEST(unknown_ids_are_adopted_within_bounds),
-		TEST(a_machine_full_of_reservations_gives_nothing),
-		TEST(a_thousand_machines_come_and_go),
-		TEST(changes_are_found_by_their_time),
-		TEST(a_removed_machine_is_one_change),
-		cmocka_unit_test(ids_and_names),
-		cmocka_unit_test(links_of_one_key_are_all_found),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

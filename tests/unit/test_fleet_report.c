@@ -44,7 +44,7 @@ static void refused(const struct report *r, const char *why)
 		refused(&r, why);                        \
 	} while (0)
 
-static void malformed_reports_are_refused(void **state)
+TEST(malformed_reports_are_refused)
 {
 	uint32_t three[] = { 10, 21, 21 };
 	char name[300];
@@ -96,7 +96,7 @@ static void malformed_reports_are_refused(void **state)
 	WRONG(r.message.n_reservations = 4097, "more than 4096 reservations");
 }
 
-static void too_many_numa_nodes(void **state)
+TEST(too_many_numa_nodes)
 {
 	static PbNumaNode nodes[1025], *list[1025];
 	struct stow_report *update;
@@ -118,7 +118,7 @@ static void too_many_numa_nodes(void **state)
 	stow_report_free(update);
 }
 
-static void contradictions_are_cut_to_what_can_be(void **state)
+TEST(contradictions_are_cut_to_what_can_be)
 {
 	struct stow_report *update;
 	const struct stow_numa *n;
@@ -146,7 +146,7 @@ static void contradictions_are_cut_to_what_can_be(void **state)
 }
 
 /* Containers ascend, the later of two stays; reservations ascend, each once. */
-static void lists_are_put_in_order(void **state)
+TEST(lists_are_put_in_order)
 {
 	PbContainer *list[] = { container("b"), container("a"), container("b"), container("c") };
 	char *ids[] = { (char *)"00000000000000ff", (char *)"0000000000000001",
@@ -179,7 +179,7 @@ static void lists_are_put_in_order(void **state)
 }
 
 /* Changes that do not belong to the full report leave everything as it is. */
-static void wrong_changes_change_nothing(void **state)
+TEST(wrong_changes_change_nothing)
 {
 	struct stow_report *update;
 	struct stow_machine *machine;
@@ -220,7 +220,7 @@ static void wrong_changes_change_nothing(void **state)
 	stow_fleet_free(fleet);
 }
 
-static void containers_have_an_end(void **state)
+TEST(containers_have_an_end)
 {
 	static PbContainer containers[8000], *list[8000];
 	static char ids[8000][8];
@@ -251,18 +251,4 @@ static void containers_have_an_end(void **state)
 	assert_int_equal(machine->n_containers, 8000);
 	stow_report_free(update);
 	stow_fleet_free(fleet);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(malformed_reports_are_refused),
-		cmocka_unit_test(too_many_numa_nodes),
-		cmocka_unit_test(contradictions_are_cut_to_what_can_be),
-		cmocka_unit_test(lists_are_put_in_order),
-		cmocka_unit_test(wrong_changes_change_nothing),
-		cmocka_unit_test(containers_have_an_end),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

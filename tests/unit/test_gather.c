@@ -101,7 +101,7 @@ static uint64_t latency(const struct play *p)
 	return p->took / p->done;
 }
 
-static void callers_that_come_back_share_a_transaction(void **state)
+TEST(callers_that_come_back_share_a_transaction)
 {
 	static const struct {
 		size_t n;
@@ -132,7 +132,7 @@ static void callers_that_come_back_share_a_transaction(void **state)
 	}
 }
 
-static void a_lone_caller_is_not_kept_waiting(void **state)
+TEST(a_lone_caller_is_not_kept_waiting)
 {
 	for (uint64_t takes = 100 * US; takes <= 50 * MS; takes *= 2) {
 		struct play p = { .n = 1, .takes = takes, .comes = 50 * US, .more = 20 * MS };
@@ -143,7 +143,7 @@ static void a_lone_caller_is_not_kept_waiting(void **state)
 	}
 }
 
-static void callers_that_stay_away_are_waited_for_rarely(void **state)
+TEST(callers_that_stay_away_are_waited_for_rarely)
 {
 	for (uint64_t takes = MS; takes <= 16 * MS; takes *= 2) {
 		/* Three times as long as a transaction; and never. */
@@ -164,7 +164,7 @@ static void callers_that_stay_away_are_waited_for_rarely(void **state)
 	}
 }
 
-static void a_fast_store_does_not_wait(void **state)
+TEST(a_fast_store_does_not_wait)
 {
 	struct play p = { .n = 16, .takes = 150 * US, .comes = 20 * US, .more = 50 * US };
 
@@ -174,7 +174,7 @@ static void a_fast_store_does_not_wait(void **state)
 }
 
 /* Callers of long ago do not ask again now. */
-static void callers_after_a_pause_are_not_waited_for(void **state)
+TEST(callers_after_a_pause_are_not_waited_for)
 {
 	struct stow_gather gather = { 0 };
 	size_t wanted;
@@ -185,17 +185,4 @@ static void callers_after_a_pause_are_not_waited_for(void **state)
 	assert_true(stow_gather_begin(&gather, 1001 * MS, 3, &wanted) > 0);
 	assert_int_equal(wanted, 16);
 	assert_int_equal(stow_gather_begin(&gather, 1100 * MS, 3, &wanted), 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(callers_that_come_back_share_a_transaction),
-		cmocka_unit_test(a_lone_caller_is_not_kept_waiting),
-		cmocka_unit_test(callers_that_stay_away_are_waited_for_rarely),
-		cmocka_unit_test(a_fast_store_does_not_wait),
-		cmocka_unit_test(callers_after_a_pause_are_not_waited_for),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

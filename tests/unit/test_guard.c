@@ -91,7 +91,7 @@ static bool is_cut(const struct visit *v)
 	return recv(v->theirs, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-static void a_connection_that_was_ended_is_read_no_further(void **state)
+TEST(a_connection_that_was_ended_is_read_no_further)
 {
 	struct visit v = come(guard());
 
@@ -106,7 +106,7 @@ static void a_connection_that_was_ended_is_read_no_further(void **state)
 	leave(&v);
 }
 
-static void resets_are_the_peers_and_not_the_connections(void **state)
+TEST(resets_are_the_peers_and_not_the_connections)
 {
 	struct rpc_guard *at = guard();
 	struct visit v, other = come(at);
@@ -144,7 +144,7 @@ static void resets_are_the_peers_and_not_the_connections(void **state)
 }
 
 /* Without certificates all at one address are one peer, and are no friends. */
-static void resets_are_the_connections_where_only_an_address_is_known(void **state)
+TEST(resets_are_the_connections_where_only_an_address_is_known)
 {
 	struct rpc_guard *at = guard();
 	struct visit bad = come(at), good = come(at), next;
@@ -163,7 +163,7 @@ static void resets_are_the_connections_where_only_an_address_is_known(void **sta
 }
 
 /* Each refusal costs a whole call. */
-static void calls_beyond_the_limit_count_like_resets(void **state)
+TEST(calls_beyond_the_limit_count_like_resets)
 {
 	struct rpc_guard *at = guard();
 	struct visit v, other;
@@ -192,7 +192,7 @@ static void calls_beyond_the_limit_count_like_resets(void **state)
 }
 
 /* All peers together: each gets no more than what is left for the others. */
-static void watches_are_divided(void **state)
+TEST(watches_are_divided)
 {
 	struct rpc_guard *at = guard();
 	struct visit greedy[3], late;
@@ -221,7 +221,7 @@ static void watches_are_divided(void **state)
 	leave(&late);
 }
 
-static void resets_are_forgotten_at_their_pace(void **state)
+TEST(resets_are_forgotten_at_their_pace)
 {
 	struct rpc_resets resets = { .n = 0, .at = 0 };
 	uint64_t now = 0;
@@ -240,7 +240,7 @@ static void resets_are_forgotten_at_their_pace(void **state)
 }
 
 /* What is kept of peers that are gone has a bound. */
-static void peers_are_forgotten(void **state)
+TEST(peers_are_forgotten)
 {
 	struct rpc_guard *at = guard();
 
@@ -255,19 +255,4 @@ static void peers_are_forgotten(void **state)
 	}
 	assert_in_range(at->n_remembered, 1, 4097);
 	assert_int_equal(at->open, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_connection_that_was_ended_is_read_no_further),
-		cmocka_unit_test(resets_are_the_peers_and_not_the_connections),
-		cmocka_unit_test(resets_are_the_connections_where_only_an_address_is_known),
-		cmocka_unit_test(calls_beyond_the_limit_count_like_resets),
-		cmocka_unit_test(watches_are_divided),
-		cmocka_unit_test(resets_are_forgotten_at_their_pace),
-		cmocka_unit_test(peers_are_forgotten),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static pid_t start(const char *script)
 	return pid;
 }
 
-static void the_status_of_a_child_is_returned(void **state)
+TEST(the_status_of_a_child_is_returned)
 {
 	int status;
 
@@ -31,7 +31,7 @@ static void the_status_of_a_child_is_returned(void **state)
 }
 
 /* One that ignores every signal that can be ignored, and would live for an hour. */
-static void ends_a_child_that_stays(void **state)
+TEST(ends_a_child_that_stays)
 {
 	pid_t pid = start("trap '' TERM INT HUP; exec sleep 3600");
 	int status;
@@ -43,21 +43,10 @@ static void ends_a_child_that_stays(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
-static void no_child_is_no_wait(void **state)
+TEST(no_child_is_no_wait)
 {
 	int status;
 
 	assert_int_equal(stow_helper_wait(1, 60 * STOW_SECOND, &status), 0);
 	assert_false(WIFEXITED(status));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_status_of_a_child_is_returned),
-		cmocka_unit_test(ends_a_child_that_stays),
-		cmocka_unit_test(no_child_is_no_wait),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

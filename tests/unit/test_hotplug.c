@@ -124,7 +124,7 @@ static int offline(struct kernel *k, uint64_t id, struct stow_err *err)
 	return stow_memblock_offline(k->t->root, id, SECOND / 50, NULL, NULL, err);
 }
 
-static void a_change_differs_from_a_state_that_was_there(void **state)
+TEST(a_change_differs_from_a_state_that_was_there)
 {
 	KERNEL(k);
 
@@ -146,7 +146,7 @@ static void a_change_differs_from_a_state_that_was_there(void **state)
 }
 
 /* A write that fails because another program was faster is no failure. */
-static void another_program_may_be_faster(void **state)
+TEST(another_program_may_be_faster)
 {
 	KERNEL(k);
 
@@ -162,7 +162,7 @@ static void another_program_may_be_faster(void **state)
 }
 
 /* A write succeeds, and another program undoes it. */
-static void another_program_may_undo_the_write(void **state)
+TEST(another_program_may_undo_the_write)
 {
 	struct stow_err err = { 0 };
 	KERNEL(k);
@@ -175,7 +175,7 @@ static void another_program_may_undo_the_write(void **state)
 	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_DEFAULT, &err), -EBUSY);
 }
 
-static void errors_of_the_kernel_are_explained(void **state)
+TEST(errors_of_the_kernel_are_explained)
 {
 	static const struct {
 		int answer, code;
@@ -204,7 +204,7 @@ static void errors_of_the_kernel_are_explained(void **state)
 	}
 }
 
-static void online_fails_in_words_too(void **state)
+TEST(online_fails_in_words_too)
 {
 	struct stow_err err = { 0 };
 	KERNEL(k);
@@ -221,7 +221,7 @@ static void online_fails_in_words_too(void **state)
 	state_is(k, 48, "offline");
 }
 
-static void a_kernel_without_it_is_named(void **state)
+TEST(a_kernel_without_it_is_named)
 {
 	_cleanup_(tree_free_ptr) struct tree *empty = tree_new();
 	struct stow_err err = { 0 };
@@ -250,7 +250,7 @@ static bool asked(void *ctx)
 }
 
 /* A signal that was not ours ends nothing; the deadline and the caller's word do. */
-static void interrupted_only_when_it_is_time(void **state)
+TEST(interrupted_only_when_it_is_time)
 {
 	struct stow_err err = { 0 };
 	int left = 3;
@@ -334,7 +334,7 @@ static void block_signals(void)
 	assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
 }
 
-static void a_write_that_hangs_ends_in_time(void **state)
+TEST(a_write_that_hangs_ends_in_time)
 {
 	struct stow_err err = { 0 };
 	struct stuck stuck;
@@ -345,7 +345,7 @@ static void a_write_that_hangs_ends_in_time(void **state)
 	stuck_end(&stuck);
 }
 
-static void a_write_that_hangs_ends_when_asked_to(void **state)
+TEST(a_write_that_hangs_ends_when_asked_to)
 {
 	struct stow_err err = { 0 };
 	struct stuck stuck;
@@ -359,7 +359,7 @@ static void a_write_that_hangs_ends_when_asked_to(void **state)
 }
 
 /* Copied trees without a simulated kernel: the file has what was written. */
-static void copied_trees_are_written(void **state)
+TEST(copied_trees_are_written)
 {
 	KERNEL(k);
 
@@ -384,7 +384,7 @@ static struct stow_memblocks devices(struct kernel *k)
 	return list;
 }
 
-static void a_dimm_goes_when_all_of_it_is_offline(void **state)
+TEST(a_dimm_goes_when_all_of_it_is_offline)
 {
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err err = { 0 };
@@ -408,7 +408,7 @@ static void a_dimm_goes_when_all_of_it_is_offline(void **state)
 	assert_int_equal(k->writes, 2);
 }
 
-static void a_dimm_that_firmware_keeps(void **state)
+TEST(a_dimm_that_firmware_keeps)
 {
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err err = { 0 };
@@ -422,7 +422,7 @@ static void a_dimm_that_firmware_keeps(void **state)
 }
 
 /* Unbound with a block online, its memory would stay until the next boot. */
-static void a_dax_device_is_unbound_offline(void **state)
+TEST(a_dax_device_is_unbound_offline)
 {
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err err = { 0 };
@@ -444,7 +444,7 @@ static void a_dax_device_is_unbound_offline(void **state)
 	assert_string_equal(k->last, "dax0.0");
 }
 
-static void virtio_memory_is_the_hypervisors(void **state)
+TEST(virtio_memory_is_the_hypervisors)
 {
 	struct stow_memdev device = { .kind = STOW_MEMDEV_VIRTIO, .name = "virtio1" };
 	struct stow_err err = { 0 };
@@ -453,26 +453,4 @@ static void virtio_memory_is_the_hypervisors(void **state)
 	assert_int_equal(eject(k, &device, &err), -EOPNOTSUPP);
 	assert_non_null(strstr(err.msg, "virtio1: only its hypervisor"));
 	assert_int_equal(k->writes, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_change_differs_from_a_state_that_was_there),
-		cmocka_unit_test(another_program_may_be_faster),
-		cmocka_unit_test(another_program_may_undo_the_write),
-		cmocka_unit_test(errors_of_the_kernel_are_explained),
-		cmocka_unit_test(online_fails_in_words_too),
-		cmocka_unit_test(a_kernel_without_it_is_named),
-		cmocka_unit_test(interrupted_only_when_it_is_time),
-		cmocka_unit_test(a_write_that_hangs_ends_in_time),
-		cmocka_unit_test(a_write_that_hangs_ends_when_asked_to),
-		cmocka_unit_test(copied_trees_are_written),
-		cmocka_unit_test(a_dimm_goes_when_all_of_it_is_offline),
-		cmocka_unit_test(a_dimm_that_firmware_keeps),
-		cmocka_unit_test(a_dax_device_is_unbound_offline),
-		cmocka_unit_test(virtio_memory_is_the_hypervisors),
-	};
-
-	return cmocka_run_group_tests_name("hotplug", tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@
 #define G1 (UINT64_C(1) << 30)
 #define P2 "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
-static void the_machines_pool_may_lack_files(void **state)
+TEST(the_machines_pool_may_lack_files)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_hugetlb m;
@@ -37,7 +37,7 @@ static void the_machines_pool_may_lack_files(void **state)
 	assert_true(m.split_size == STOW_UNKNOWN);
 }
 
-static void sizes_of_any_node_count(void **state)
+TEST(sizes_of_any_node_count)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	uint64_t sizes[STOW_POOLS_MAX];
@@ -50,7 +50,7 @@ static void sizes_of_any_node_count(void **state)
 	assert_int_equal(sizes[0], M2);
 }
 
-static void mounts_are_found(void **state)
+TEST(mounts_are_found)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_hugetlbfs_done) struct stow_hugetlbfs_list mounts = { 0 };
@@ -78,7 +78,7 @@ static void mounts_are_found(void **state)
 		    mounts.list[2].limit == STOW_UNKNOWN);
 }
 
-static void any_line_of_mounts_is_survived(void **state)
+TEST(any_line_of_mounts_is_survived)
 {
 	static const char line[] = "a /b\\0401\\9\\ hugetlbfs rw,pagesize=2M,size=1G,ro 0 0";
 
@@ -93,7 +93,7 @@ static void any_line_of_mounts_is_survived(void **state)
 	}
 }
 
-static void nothing_is_mounted_in_a_copy(void **state)
+TEST(nothing_is_mounted_in_a_copy)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err = { 0 };
@@ -106,7 +106,7 @@ static void nothing_is_mounted_in_a_copy(void **state)
 	assert_int_equal(stow_hugetlbfs_mount(t->root, "/file", M2, 0, NULL), -ENOTDIR);
 }
 
-static void files_of_a_mount_are_summed(void **state)
+TEST(files_of_a_mount_are_summed)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_hugetlbfs mount = { .path = (char *)"/huge" };
@@ -124,7 +124,7 @@ static void files_of_a_mount_are_summed(void **state)
 
 /* --- at boot ------------------------------------------------------------------------------ */
 
-static void pools_at_boot_are_read_back(void **state)
+TEST(pools_at_boot_are_read_back)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_hugeboot_done) struct stow_hugeboot_list boot = { 0 }, back = { 0 };
@@ -165,7 +165,7 @@ static void pools_at_boot_are_read_back(void **state)
 				       STOW_HUGEBOOT_WANT) < 0);
 }
 
-static void a_strangers_unit_stays(void **state)
+TEST(a_strangers_unit_stays)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_hugeboot_done) struct stow_hugeboot_list boot = { 0 };
@@ -177,7 +177,7 @@ static void a_strangers_unit_stays(void **state)
 
 /* --- users -------------------------------------------------------------------------------- */
 
-static void users_by_process_size_and_node(void **state)
+TEST(users_by_process_size_and_node)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_huge_users_done) struct stow_huge_users users = { 0 };
@@ -216,7 +216,7 @@ static int no_maps(void *ctx, const char *path, const char *value)
 	return strstr(path, "numa_maps") ? -EACCES : 0;
 }
 
-static void hidden_users_are_counted(void **state)
+TEST(hidden_users_are_counted)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_huge_users_done) struct stow_huge_users users = { 0 };
@@ -229,22 +229,4 @@ static void hidden_users_are_counted(void **state)
 	assert_int_equal(users.n, 0);
 	assert_int_equal(users.hidden, 1);
 	assert_int_equal(users.bytes, 4 << 20);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_machines_pool_may_lack_files),
-		cmocka_unit_test(sizes_of_any_node_count),
-		cmocka_unit_test(mounts_are_found),
-		cmocka_unit_test(any_line_of_mounts_is_survived),
-		cmocka_unit_test(nothing_is_mounted_in_a_copy),
-		cmocka_unit_test(files_of_a_mount_are_summed),
-		cmocka_unit_test(pools_at_boot_are_read_back),
-		cmocka_unit_test(a_strangers_unit_stays),
-		cmocka_unit_test(users_by_process_size_and_node),
-		cmocka_unit_test(hidden_users_are_counted),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ static void assert_list(const char *in, const char *out, size_t count)
 	assert_string_equal(text, out);
 }
 
-static void reads_and_writes_lists(void **state)
+TEST(reads_and_writes_lists)
 {
 	assert_list("", "", 0);
 	assert_list(" \n", "", 0);
@@ -32,7 +32,7 @@ static void reads_and_writes_lists(void **state)
 		    "18446744073709551614-18446744073709551615", 2);
 }
 
-static void reads_ranges_with_a_step(void **state)
+TEST(reads_ranges_with_a_step)
 {
 	assert_list("0-6:2", "0,2,4,6", 4);
 	assert_list("0-7:2", "0,2,4,6", 4);
@@ -44,7 +44,7 @@ static void reads_ranges_with_a_step(void **state)
 		    "18446744073709551610,18446744073709551614", 2);
 }
 
-static void refuses_what_is_no_list(void **state)
+TEST(refuses_what_is_no_list)
 {
 	static const char *const bad[] = {
 		"a",	 "-1",	"3-1",	 "1,,2", "1,",	  ",1",	     "0x3",	"1 2",	  "1-",
@@ -64,7 +64,7 @@ static void refuses_what_is_no_list(void **state)
 	}
 }
 
-static void refuses_more_than_it_holds(void **state)
+TEST(refuses_more_than_it_holds)
 {
 	static const char *const bad[] = {
 		"18446744073709551616",
@@ -86,7 +86,7 @@ static void refuses_more_than_it_holds(void **state)
 	assert_list("0-1048575", "0-1048575", STOW_IDLIST_MAX);
 }
 
-static void longest_numbers_fit(void **state)
+TEST(longest_numbers_fit)
 {
 	uint64_t ids[8];
 	_cleanup_free_ char *text = NULL;
@@ -98,7 +98,7 @@ static void longest_numbers_fit(void **state)
 	assert_string_equal(text + strlen(text) - 21, ",18446744073709551615");
 }
 
-static void sorts_and_finds(void **state)
+TEST(sorts_and_finds)
 {
 	uint64_t ids[] = { 7, UINT64_MAX, 0, 7, UINT64_C(1) << 63, 1 };
 
@@ -113,18 +113,4 @@ static void sorts_and_finds(void **state)
 	assert_true(stow_idlist_has(ids, 6, 0));
 	assert_false(stow_idlist_has(ids, 6, 8));
 	assert_false(stow_idlist_has(NULL, 0, 0));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_and_writes_lists),
-		cmocka_unit_test(reads_ranges_with_a_step),
-		cmocka_unit_test(refuses_what_is_no_list),
-		cmocka_unit_test(refuses_more_than_it_holds),
-		cmocka_unit_test(longest_numbers_fit),
-		cmocka_unit_test(sorts_and_finds),
-	};
-
-	return cmocka_run_group_tests_name("idlist", tests, NULL, NULL);
 }

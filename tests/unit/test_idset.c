@@ -12,7 +12,7 @@ static void assert_list(const char *in, const char *out)
 	assert_string_equal(stow_idset_format(&set, buf, sizeof(buf)), out);
 }
 
-static void reads_what_the_kernel_writes(void **state)
+TEST(reads_what_the_kernel_writes)
 {
 	assert_list("", "");
 	assert_list("\n", "");
@@ -23,7 +23,7 @@ static void reads_what_the_kernel_writes(void **state)
 	assert_list("8191", "8191");
 }
 
-static void refuses_what_is_no_list(void **state)
+TEST(refuses_what_is_no_list)
 {
 	static const char *const bad[] = { "a",
 					   "-1",
@@ -49,7 +49,7 @@ static void refuses_what_is_no_list(void **state)
 	}
 }
 
-static void as_bytes_and_back(void **state)
+TEST(as_bytes_and_back)
 {
 	static const uint8_t more[STOW_IDSET_MAX / 8 + 1] = { 0x81, [STOW_IDSET_MAX / 8] = 0xff };
 	uint8_t bytes[STOW_IDSET_MAX / 8];
@@ -70,7 +70,7 @@ static void as_bytes_and_back(void **state)
 	assert_int_equal(stow_idset_to_bytes(&back, bytes), 0);
 }
 
-static void cuts_a_long_list_behind_a_whole_range(void **state)
+TEST(cuts_a_long_list_behind_a_whole_range)
 {
 	struct stow_idset set;
 	char buf[12];
@@ -79,7 +79,7 @@ static void cuts_a_long_list_behind_a_whole_range(void **state)
 	assert_string_equal(stow_idset_format(&set, buf, sizeof(buf)), "100,102...");
 }
 
-static void whole_list_survives_a_round_trip(void **state)
+TEST(whole_list_survives_a_round_trip)
 {
 	struct stow_idset set = { 0 }, back;
 	char *text;
@@ -94,7 +94,7 @@ static void whole_list_survives_a_round_trip(void **state)
 	free(text);
 }
 
-static void set_algebra(void **state)
+TEST(set_algebra)
 {
 	struct stow_idset a, b, c;
 	char buf[64];
@@ -115,18 +115,4 @@ static void set_algebra(void **state)
 	assert_string_equal(stow_idset_format(&c, buf, sizeof(buf)), "0-9,64");
 	assert_int_equal(stow_idset_next(&c, 10), 64);
 	assert_int_equal(stow_idset_next(&c, 65), -1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_what_the_kernel_writes),
-		cmocka_unit_test(refuses_what_is_no_list),
-		cmocka_unit_test(as_bytes_and_back),
-		cmocka_unit_test(cuts_a_long_list_behind_a_whole_range),
-		cmocka_unit_test(whole_list_survives_a_round_trip),
-		cmocka_unit_test(set_algebra),
-	};
-
-	return cmocka_run_group_tests_name("idset", tests, NULL, NULL);
 }

@@ -204,7 +204,7 @@ static void change(struct tree *t, uint32_t m, uint32_t same)
 	stow_index_set(&t->index, m, t->key[m], &t->row[m]);
 }
 
-static void a_tree_finds_what_a_look_at_all_finds(void **state)
+TEST(a_tree_finds_what_a_look_at_all_finds)
 {
 	struct tree *t = calloc(1, sizeof(*t));
 	int found = 0;
@@ -504,7 +504,7 @@ static int compare(struct game *g)
 }
 
 /* The same machine, the same NUMA nodes, the same words, whatever has happened before. */
-static void a_search_finds_what_a_look_at_all_finds(void **state)
+TEST(a_search_finds_what_a_look_at_all_finds)
 {
 	int placed = 0, refused = 0;
 	struct game *g = calloc(1, sizeof(*g));
@@ -538,14 +538,4 @@ static void a_search_finds_what_a_look_at_all_finds(void **state)
 	free(g);
 	/* The dice must not have left anything untried. */
 	assert_true(placed > FLEETS * STEPS / 4 && refused > FLEETS * STEPS / 20);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_tree_finds_what_a_look_at_all_finds),
-		cmocka_unit_test(a_search_finds_what_a_look_at_all_finds),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static int set(struct tree *tree, const char *name, const char *value, struct st
 
 /* --- the table ---------------------------------------------------------------------------- */
 
-static void table_is_consistent(void **state)
+TEST(table_is_consistent)
 {
 	size_t n;
 	const struct stow_knob *knobs = stow_knobs(&n);
@@ -72,7 +72,7 @@ static void table_is_consistent(void **state)
 	}
 }
 
-static void defaults_are_valid(void **state)
+TEST(defaults_are_valid)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	size_t n;
@@ -99,7 +99,7 @@ static void defaults_are_valid(void **state)
 
 /* --- reading ------------------------------------------------------------------------------ */
 
-static void names_paths_and_sysctl_names_find_a_setting(void **state)
+TEST(names_paths_and_sysctl_names_find_a_setting)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_knob_settings_done) struct stow_knob_settings list = { 0 };
@@ -121,7 +121,7 @@ static void names_paths_and_sysctl_names_find_a_setting(void **state)
 	assert_string_equal(get(tree, "isolcpus").value, "2-3");
 }
 
-static void newest_place_comes_first_and_the_old_one_counts(void **state)
+TEST(newest_place_comes_first_and_the_old_one_counts)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_knob_setting s;
@@ -136,7 +136,7 @@ static void newest_place_comes_first_and_the_old_one_counts(void **state)
 	assert_string_equal(s.path, "/sys/kernel/debug/sched/numa_balancing/scan_size_mb");
 }
 
-static void every_file_of_a_pattern_is_a_setting(void **state)
+TEST(every_file_of_a_pattern_is_a_setting)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_knob_settings_done) struct stow_knob_settings list = { 0 };
@@ -161,7 +161,7 @@ static void every_file_of_a_pattern_is_a_setting(void **state)
 	assert_int_equal(set(tree, "weighted_interleave/node*", "1", NULL), -ENOENT);
 }
 
-static void a_setting_without_a_value_has_a_reason(void **state)
+TEST(a_setting_without_a_value_has_a_reason)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_knob_setting s = get(tree, "numa_balancing/scan_delay_ms");
@@ -179,7 +179,7 @@ static void a_setting_without_a_value_has_a_reason(void **state)
 	assert_int_equal(get(tree, "isolcpus=").state, STOW_KNOB_ABSENT);
 }
 
-static void garbage_is_no_value(void **state)
+TEST(garbage_is_no_value)
 {
 	static const struct {
 		const char *name, *path, *text;
@@ -211,7 +211,7 @@ static void garbage_is_no_value(void **state)
 	}
 }
 
-static void command_lines_are_read_as_the_kernel_does(void **state)
+TEST(command_lines_are_read_as_the_kernel_does)
 {
 	static const struct {
 		const char *line, *name, *value;
@@ -241,7 +241,7 @@ static void command_lines_are_read_as_the_kernel_does(void **state)
 
 /* --- setting ------------------------------------------------------------------------------ */
 
-static void a_value_is_written_and_read_back(void **state)
+TEST(a_value_is_written_and_read_back)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_knob_setting s;
@@ -263,7 +263,7 @@ static void a_value_is_written_and_read_back(void **state)
 	free(text);
 }
 
-static void a_bad_value_changes_nothing(void **state)
+TEST(a_bad_value_changes_nothing)
 {
 	static const struct {
 		const char *name, *path, *has, *value;
@@ -319,7 +319,7 @@ static int busy(void *ctx, const char *path, const char *value)
 	return value ? -EBUSY : 0;
 }
 
-static void what_the_kernel_made_of_it_counts(void **state)
+TEST(what_the_kernel_made_of_it_counts)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_root_ops ops = { .ctx = tree, .wrote = halves };
@@ -347,7 +347,7 @@ static void keep(struct tree *tree, const char *name, const char *value)
 		fail_msg("%s", err.msg);
 }
 
-static void files_for_the_boot_keep_other_lines(void **state)
+TEST(files_for_the_boot_keep_other_lines)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_free_ char *sysctl = NULL, *tmpfiles = NULL;
@@ -368,7 +368,7 @@ static void files_for_the_boot_keep_other_lines(void **state)
 				      "defrag - - - - defer");
 }
 
-static void parameters_are_named(void **state)
+TEST(parameters_are_named)
 {
 	static const struct {
 		const char *name, *value, *parameter;
@@ -396,7 +396,7 @@ static void parameters_are_named(void **state)
 	}
 }
 
-static void a_parameter_is_one_word(void **state)
+TEST(a_parameter_is_one_word)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_knob_setting s = get(tree, "isolcpus=");
@@ -408,26 +408,4 @@ static void a_parameter_is_one_word(void **state)
 	assert_int_equal(stow_knob_check(tree->root, &s, "", value, NULL), -EINVAL);
 	assert_int_equal(set(tree, "isolcpus=", "2-3", &err), -EROFS);
 	assert_int_equal(stow_knob_persist(tree->root, &s, "2-3", NULL), -EOPNOTSUPP);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table_is_consistent),
-		cmocka_unit_test(defaults_are_valid),
-		cmocka_unit_test(names_paths_and_sysctl_names_find_a_setting),
-		cmocka_unit_test(newest_place_comes_first_and_the_old_one_counts),
-		cmocka_unit_test(every_file_of_a_pattern_is_a_setting),
-		cmocka_unit_test(a_setting_without_a_value_has_a_reason),
-		cmocka_unit_test(garbage_is_no_value),
-		cmocka_unit_test(command_lines_are_read_as_the_kernel_does),
-		cmocka_unit_test(a_value_is_written_and_read_back),
-		cmocka_unit_test(a_bad_value_changes_nothing),
-		cmocka_unit_test(what_the_kernel_made_of_it_counts),
-		cmocka_unit_test(files_for_the_boot_keep_other_lines),
-		cmocka_unit_test(parameters_are_named),
-		cmocka_unit_test(a_parameter_is_one_word),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

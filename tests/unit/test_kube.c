@@ -53,7 +53,7 @@ static void refused(const char *text, const char *why)
 	assert_null(config);
 }
 
-static void a_kubeconfig_is_read(void **state)
+TEST(a_kubeconfig_is_read)
 {
 	struct stow_kube_config *config =
 		parsed(CONFIG("    certificate-authority: ca.pem\n", "    tokenFile: /t\n"
@@ -74,7 +74,7 @@ static void a_kubeconfig_is_read(void **state)
 }
 
 /* A certificate in base64 is longer than what other files may say in a line. */
-static void a_long_certificate_is_read(void **state)
+TEST(a_long_certificate_is_read)
 {
 	char *text, *data = malloc(40001);
 	struct stow_kube_config *config;
@@ -95,7 +95,7 @@ static void a_long_certificate_is_read(void **state)
 	free(data);
 }
 
-static void what_is_not_supported_is_named(void **state)
+TEST(what_is_not_supported_is_named)
 {
 	refused(CONFIG("", "    exec: {command: aws}\n"), "\"u\" has exec");
 	refused(CONFIG("", "    auth-provider: {name: gcp}\n"), "auth-provider");
@@ -114,7 +114,7 @@ static void what_is_not_supported_is_named(void **state)
 		"is not PEM");
 }
 
-static void nonsense_is_refused(void **state)
+TEST(nonsense_is_refused)
 {
 	static const char *const texts[] = {
 		"",
@@ -143,7 +143,7 @@ static void nonsense_is_refused(void **state)
 	free(deep);
 }
 
-static void a_server_is_https(void **state)
+TEST(a_server_is_https)
 {
 	static const char *const good[] = {
 		"https://a",	     "https://10.0.0.1:6443/", "https://[fd00::1]:6443",
@@ -180,7 +180,7 @@ static void a_server_is_https(void **state)
 	}
 }
 
-static void a_pod_has_a_service_account(void **state)
+TEST(a_pod_has_a_service_account)
 {
 	struct stow_kube_config *config;
 
@@ -195,7 +195,7 @@ static void a_pod_has_a_service_account(void **state)
 	assert_int_equal(stow_kube_config_pod("/sa", "h/x?", "443", &config, NULL), -EINVAL);
 }
 
-static void a_token_is_one_word(void **state)
+TEST(a_token_is_one_word)
 {
 	static const char *const bad[] = { "a b", "a\nX-Header: b", "", "\n", "t\x80" };
 	char token[] = "abc.d-e_f\n", *read;
@@ -215,7 +215,7 @@ static void a_token_is_one_word(void **state)
 
 /* --- answers -------------------------------------------------------------- */
 
-static void an_answer_is_one_object(void **state)
+TEST(an_answer_is_one_object)
 {
 	static const char *const bad[] = { "",	   "[]",   "1",	     "null", "{",
 					   "{}{}", "{} x", "<html>", "\xff", "{\"a\":\"\xff\"}" };
@@ -235,7 +235,7 @@ static void an_answer_is_one_object(void **state)
 }
 
 /* One object of a list does not hide the others, whatever its author has written. */
-static void a_list_is_read_whatever_is_in_it(void **state)
+TEST(a_list_is_read_whatever_is_in_it)
 {
 	char deep[2000] = "{\"items\":[{\"p\":", whole[4000];
 	struct json_object *object;
@@ -261,7 +261,7 @@ static void a_list_is_read_whatever_is_in_it(void **state)
 	assert_int_equal(stow_kube_parse_list("", 0, &object, NULL), -EBADMSG);
 }
 
-static void no_type_is_trusted(void **state)
+TEST(no_type_is_trusted)
 {
 	static const char text[] = "{\"a\":{\"b\":\"t\",\"n\":7,\"f\":1.5,\"l\":[1,2],\"z\":null,"
 				   "\"y\":true}}";
@@ -287,7 +287,7 @@ static void no_type_is_trusted(void **state)
 	json_object_put(object);
 }
 
-static void a_refusal_is_one_line(void **state)
+TEST(a_refusal_is_one_line)
 {
 	static const char exists[] =
 		"{\"kind\":\"Status\",\"reason\":\"AlreadyExists\",\"message\":\"a\\nb\"}";
@@ -305,7 +305,7 @@ static void a_refusal_is_one_line(void **state)
 	assert_true(strlen(err.msg) < 450);
 }
 
-static void waits_grow_and_differ(void **state)
+TEST(waits_grow_and_differ)
 {
 	for (unsigned int n = 1; n < 40; n++) {
 		uint64_t wait = stow_kube_backoff(n, 100, 1000);
@@ -427,7 +427,7 @@ static struct stow_kube *client_of(const struct server *s, uint64_t patience)
 #define HEAD(status) "HTTP/1.1 " status "\r\nConnection: close\r\n"
 #define THINGS	     "/apis/x/v1/things"
 
-static void a_call_is_made_again(void **state)
+TEST(a_call_is_made_again)
 {
 	struct server s = { .answers = { HEAD("500 Oops") "\r\n{\"message\":\"oops\"}",
 					 HEAD("429 Slow") "Retry-After: 1\r\n\r\n", "",
@@ -450,7 +450,7 @@ static void a_call_is_made_again(void **state)
 	server_stop(&s);
 }
 
-static void others_are_the_callers(void **state)
+TEST(others_are_the_callers)
 {
 	static const struct {
 		const char *answer, *why;
@@ -489,7 +489,7 @@ static void others_are_the_callers(void **state)
 	server_stop(&s);
 }
 
-static void an_apply_respects_other_managers(void **state)
+TEST(an_apply_respects_other_managers)
 {
 	struct server s = {
 		.answers = { HEAD("201 Created") "\r\n{\"a\":1}",
@@ -526,7 +526,7 @@ static void an_apply_respects_other_managers(void **state)
 	server_stop(&s);
 }
 
-static void an_answer_is_bounded(void **state)
+TEST(an_answer_is_bounded)
 {
 	char answer[9000];
 	struct server s = { .answers = { answer, answer }, .n_answers = 1 };
@@ -549,7 +549,7 @@ static int count(void *ctx, struct json_object *object)
 	return ++*n == 100 ? -ECANCELED : 0;
 }
 
-static void a_list_has_pages(void **state)
+TEST(a_list_has_pages)
 {
 	struct server s = { .answers = { HEAD("200 OK") "\r\n{\"metadata\":{\"continue\":\"a&b\"},"
 							"\"items\":[{},{}]}",
@@ -613,7 +613,7 @@ static const struct stow_kube_watch_ops watch_ops = { .event = on_event, .ended 
 	"43\r\n{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"9\"}}}" \
 	"\n\n\r\n"
 
-static void a_watch_has_events(void **state)
+TEST(a_watch_has_events)
 {
 	struct server s = { .answers = { CHUNKED EVENTS }, .n_answers = 1 };
 	struct stow_kube_watch *watch;
@@ -645,7 +645,7 @@ static void a_watch_has_events(void **state)
 	server_stop(&s);
 }
 
-static void a_watch_ends(void **state)
+TEST(a_watch_ends)
 {
 	static const struct {
 		const char *answer;
@@ -695,7 +695,7 @@ static void *stop_soon(void *kube)
 }
 
 /* Neither a server that says nothing nor a long patience keeps a program from ending. */
-static void a_silent_server_is_left(void **state)
+TEST(a_silent_server_is_left)
 {
 	struct server s = { .n_answers = 0 };
 	struct stow_kube *kube;
@@ -709,32 +709,4 @@ static void a_silent_server_is_left(void **state)
 	pthread_join(thread, NULL);
 	stow_kube_free(kube);
 	server_stop(&s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_kubeconfig_is_read),
-		cmocka_unit_test(a_long_certificate_is_read),
-		cmocka_unit_test(what_is_not_supported_is_named),
-		cmocka_unit_test(nonsense_is_refused),
-		cmocka_unit_test(a_server_is_https),
-		cmocka_unit_test(a_pod_has_a_service_account),
-		cmocka_unit_test(a_token_is_one_word),
-		cmocka_unit_test(an_answer_is_one_object),
-		cmocka_unit_test(a_list_is_read_whatever_is_in_it),
-		cmocka_unit_test(no_type_is_trusted),
-		cmocka_unit_test(a_refusal_is_one_line),
-		cmocka_unit_test(waits_grow_and_differ),
-		cmocka_unit_test(a_call_is_made_again),
-		cmocka_unit_test(others_are_the_callers),
-		cmocka_unit_test(an_apply_respects_other_managers),
-		cmocka_unit_test(an_answer_is_bounded),
-		cmocka_unit_test(a_list_has_pages),
-		cmocka_unit_test(a_watch_has_events),
-		cmocka_unit_test(a_watch_ends),
-		cmocka_unit_test(a_silent_server_is_left),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static void not_loaded(const char *paths, const char *context, int r, const char
 	assert_null(config);
 }
 
-static void files_are_joined(void **state)
+TEST(files_are_joined)
 {
 	const char *a =
 		write_file("a", "current-context: x\ncontexts:\n"
@@ -135,7 +135,7 @@ static void fails(const char *script, int r, const char *why)
 	stow_kube_config_free(config);
 }
 
-static void a_plugin_prints_a_token(void **state)
+TEST(a_plugin_prints_a_token)
 {
 	struct stow_kube_config *config = loaded(
 		with_plugin(EXEC("      command: ./plugin\n      args: [a, 'b c']\n"
@@ -159,7 +159,7 @@ static void a_plugin_prints_a_token(void **state)
 	stow_kube_config_free(config);
 }
 
-static void a_plugin_prints_a_certificate(void **state)
+TEST(a_plugin_prints_a_certificate)
 {
 	struct stow_kube_config *config = loaded(with_plugin(PLUGIN), NULL);
 
@@ -172,7 +172,7 @@ static void a_plugin_prints_a_certificate(void **state)
 	stow_kube_config_free(config);
 }
 
-static void a_plugin_fails(void **state)
+TEST(a_plugin_fails)
 {
 	fails("#!/bin/sh\nexit 7\n", -EACCES, "it failed (exit code 7)");
 	fails("#!/bin/sh\nkill -9 $$\n", -EACCES, "it failed (signal 9)");
@@ -187,7 +187,7 @@ static void a_plugin_fails(void **state)
 	fails("#!/nowhere\n", -ENOENT, "it does not start");
 }
 
-static void a_plugin_is_described_wrongly(void **state)
+TEST(a_plugin_is_described_wrongly)
 {
 	not_loaded(with_plugin("      command: x\n      apiVersion: y\n"), NULL, -EINVAL,
 		   "apiVersion: \"y\" is not");
@@ -201,7 +201,7 @@ static void a_plugin_is_described_wrongly(void **state)
 }
 
 /* Only a program that asks for plugins has them run. */
-static void an_agent_has_no_plugins(void **state)
+TEST(an_agent_has_no_plugins)
 {
 	const struct stow_kube_source source = { with_plugin(PLUGIN), NULL, false };
 	struct stow_kube_config *config = NULL;
@@ -215,14 +215,5 @@ static void an_agent_has_no_plugins(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(files_are_joined),
-		cmocka_unit_test(a_plugin_prints_a_token),
-		cmocka_unit_test(a_plugin_prints_a_certificate),
-		cmocka_unit_test(a_plugin_fails),
-		cmocka_unit_test(a_plugin_is_described_wrongly),
-		cmocka_unit_test(an_agent_has_no_plugins),
-	};
-
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return unit_run(make_folder, remove_folder);
 }

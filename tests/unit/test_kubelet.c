@@ -26,7 +26,7 @@ static bool owns(const char *file, const char *text, const char *path)
 	return stow_kubelet_owns(t->root, path);
 }
 
-static void an_entry_of_a_static_manager_is_kubelets(void **state)
+TEST(an_entry_of_a_static_manager_is_kubelets)
 {
 	static const char cpus[] = "{\"policyName\":\"static\",\"defaultCpuSet\":\"0-1\","
 				   "\"entries\":{\"" UID "\":{\"app\":\"2-3\"}},\"checksum\":1}";
@@ -40,7 +40,7 @@ static void an_entry_of_a_static_manager_is_kubelets(void **state)
 }
 
 /* A static pod's UID is an MD5 sum, or what its manifest says. */
-static void static_pods_are_kubelets_too(void **state)
+TEST(static_pods_are_kubelets_too)
 {
 	static const char *const uids[] = { "0123456789abcdef0123456789abcdef", "my-etcd" };
 	static const char *const escaped[] = { "0123456789abcdef0123456789abcdef", "my_etcd" };
@@ -64,7 +64,7 @@ static void static_pods_are_kubelets_too(void **state)
 	}
 }
 
-static void other_containers_are_not_kubelets(void **state)
+TEST(other_containers_are_not_kubelets)
 {
 	static const char entry[] =
 		"{\"policyName\":\"static\",\"entries\":{\"" UID "\":{\"app\":\"2-3\"}}}";
@@ -81,7 +81,7 @@ static void other_containers_are_not_kubelets(void **state)
 	assert_false(owns(CPUS, "{\"policyName\":\"static\"}", CGROUPS));
 }
 
-static void a_damaged_file_claims_no_container(void **state)
+TEST(a_damaged_file_claims_no_container)
 {
 	static const char *const damaged[] = {
 		"",
@@ -114,7 +114,7 @@ static const char *manager(const char *file, const char *text)
 }
 
 /* Before it has given anything to a pod, too. */
-static void a_static_manager_is_named(void **state)
+TEST(a_static_manager_is_named)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 
@@ -126,17 +126,4 @@ static void a_static_manager_is_named(void **state)
 	assert_null(manager(CPUS, "{\"policyName\":null}"));
 	assert_null(manager(CPUS, "[]"));
 	assert_null(manager(CPUS, ""));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_entry_of_a_static_manager_is_kubelets),
-		cmocka_unit_test(static_pods_are_kubelets_too),
-		cmocka_unit_test(other_containers_are_not_kubelets),
-		cmocka_unit_test(a_damaged_file_claims_no_container),
-		cmocka_unit_test(a_static_manager_is_named),
-	};
-
-	return cmocka_run_group_tests_name("kubelet", tests, NULL, NULL);
 }

@@ -67,6 +67,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static struct stow_lease lease_of(const char *id, int node, uint32_t cpus, uint64_t memory)
 {
 	struct stow_lease lease = { .id = id, .cpus = cpus, .memory = memory };
@@ -97,7 +99,7 @@ static int bring(struct setup *s, const char *reservation, struct stow_request r
 				  err);
 }
 
-static void names_of_reservations_are_parsed(void **state)
+TEST(names_of_reservations_are_parsed)
 {
 	static const char *const bad[] = { "",
 					   ID,
@@ -124,9 +126,8 @@ static void names_of_reservations_are_parsed(void **state)
 	}
 }
 
-static void a_container_gets_what_was_reserved(void **state)
+WITH_SETUP(a_container_gets_what_was_reserved)
 {
-	struct setup *s = *state;
 	struct stow_lease lease = lease_of(ID, 1, 3, UINT64_C(1) << 30);
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL, *again = NULL;
 	struct stow_request request = { .cpus = 2 };
@@ -150,9 +151,8 @@ static void a_container_gets_what_was_reserved(void **state)
 	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
 }
 
-static void a_request_beyond_its_reservation_is_refused(void **state)
+WITH_SETUP(a_request_beyond_its_reservation_is_refused)
 {
-	struct setup *s = *state;
 	struct stow_lease lease = lease_of(ID, 1, 2, UINT64_C(1) << 30);
 	struct stow_request request = { .cpus = 1 };
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
@@ -180,9 +180,8 @@ static void a_request_beyond_its_reservation_is_refused(void **state)
 	assert_non_null(strstr(err.msg, "container c has " ID " already"));
 }
 
-static void a_lease_runs_out(void **state)
+WITH_SETUP(a_lease_runs_out)
 {
-	struct setup *s = *state;
 	struct stow_lease lease = lease_of(ID, 1, 2, 0);
 	struct stow_request request = { .cpus = 1 };
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
@@ -194,9 +193,8 @@ static void a_lease_runs_out(void **state)
 	assert_non_null(strstr(err.msg, "has expired"));
 }
 
-static void a_lease_takes_room(void **state)
+WITH_SETUP(a_lease_takes_room)
 {
-	struct setup *s = *state;
 	struct stow_lease first = lease_of(ID, 1, 3, 0), second = lease_of(OTHER, 1, 2, 0);
 	struct stow_err err;
 
@@ -207,9 +205,8 @@ static void a_lease_takes_room(void **state)
 	assert_int_equal(stow_lease_take(&s->context, &second, &err), 0);
 }
 
-static void leases_that_the_scheduler_does_not_know_are_dropped(void **state)
+WITH_SETUP(leases_that_the_scheduler_does_not_know_are_dropped)
 {
-	struct setup *s = *state;
 	struct stow_lease first = lease_of(ID, 0, 1, 0), second = lease_of(OTHER, 1, 1, 0);
 	const char *known[] = { OTHER };
 
@@ -221,9 +218,8 @@ static void leases_that_the_scheduler_does_not_know_are_dropped(void **state)
 	assert_non_null(kept);
 }
 
-static void fences_of_all_owners_count(void **state)
+WITH_SETUP(fences_of_all_owners_count)
 {
-	struct setup *s = *state;
 	struct stow_lease lease = lease_of(ID, 1, 1, 0);
 	struct stow_idset one = { 0 }, zero = { 0 }, none = { 0 }, fenced;
 	struct stow_err err;
@@ -246,10 +242,9 @@ static void fences_of_all_owners_count(void **state)
 }
 
 /* Whether an agent runs is read from a lock that only root can hold, without taking it. */
-static void an_agent_holds_its_lock(void **state)
+WITH_SETUP(an_agent_holds_its_lock)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	struct setup *s = *state;
 	_cleanup_close_ int fd = -EBADF, stranger = -EBADF;
 
 	assert_false(stow_agent_lives(s->t->root));
@@ -264,21 +259,4 @@ static void an_agent_holds_its_lock(void **state)
 	lock.l_type = F_UNLCK;
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
 	assert_false(stow_agent_lives(s->t->root));
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_agent_holds_its_lock, set_up, tear_down),
-		cmocka_unit_test(names_of_reservations_are_parsed),
-		TEST(a_container_gets_what_was_reserved),
-		TEST(a_request_beyond_its_reservation_is_refused),
-		TEST(a_lease_runs_out),
-		TEST(a_lease_takes_room),
-		TEST(leases_that_the_scheduler_does_not_know_are_dropped),
-		TEST(fences_of_all_owners_count),
-	};
-
-	return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
 }

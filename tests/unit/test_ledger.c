@@ -142,7 +142,7 @@ static int end(struct stow_ledger *l, int r)
 	return ended < 0 ? ended : r;
 }
 
-static void records_come_back_as_they_went_in(void **state)
+TEST(records_come_back_as_they_went_in)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -176,7 +176,7 @@ static void records_come_back_as_they_went_in(void **state)
 	stow_records_free(all, n);
 }
 
-static void update_replaces_what_was_there_and_keeps_the_key(void **state)
+TEST(update_replaces_what_was_there_and_keeps_the_key)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -221,7 +221,7 @@ static void update_replaces_what_was_there_and_keeps_the_key(void **state)
 	assert_int_equal(end(l, stow_ledger_activate(l, rec->key, NULL)), -ENOENT);
 }
 
-static void keys_are_never_used_again(void **state)
+TEST(keys_are_never_used_again)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -237,7 +237,7 @@ static void keys_are_never_used_again(void **state)
 	assert_true(rec->key > first);
 }
 
-static void what_makes_no_sense_is_refused(void **state)
+TEST(what_makes_no_sense_is_refused)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -269,7 +269,7 @@ static void what_makes_no_sense_is_refused(void **state)
 	assert_int_equal(record_put(l, rec), 0);
 }
 
-static void leases_are_found_by_what_they_wait_for(void **state)
+TEST(leases_are_found_by_what_they_wait_for)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -326,7 +326,7 @@ static int move_end(struct stow_ledger *l, int64_t key, bool arrived)
 	return end(l, stow_ledger_move_end(l, key, arrived, NULL));
 }
 
-static void a_repin_is_part_of_its_record(void **state)
+TEST(a_repin_is_part_of_its_record)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -377,7 +377,7 @@ static void a_repin_is_part_of_its_record(void **state)
 	stow_record_free(back);
 }
 
-static void usage_with_a_repin_has_both_places(void **state)
+TEST(usage_with_a_repin_has_both_places)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -413,7 +413,7 @@ static void usage_with_a_repin_has_both_places(void **state)
 	assert_int_equal(caps.hugepages, 5 << 21);
 }
 
-static void a_repin_ends_both_ways(void **state)
+TEST(a_repin_ends_both_ways)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -465,7 +465,7 @@ static void a_repin_ends_both_ways(void **state)
 	assert_int_equal(pages, 0);
 }
 
-static void an_exclusive_cpu_cannot_be_given_twice(void **state)
+TEST(an_exclusive_cpu_cannot_be_given_twice)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -492,7 +492,7 @@ static void an_exclusive_cpu_cannot_be_given_twice(void **state)
 	stow_record_free(b);
 }
 
-static void usage_adds_up(void **state)
+TEST(usage_adds_up)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -527,7 +527,7 @@ static void usage_adds_up(void **state)
 	stow_record_free(d);
 }
 
-static void pools_with_nothing_added_are_forgotten(void **state)
+TEST(pools_with_nothing_added_are_forgotten)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -552,7 +552,7 @@ static void pools_with_nothing_added_are_forgotten(void **state)
 	free(all);
 }
 
-static void history_keeps_the_newest(void **state)
+TEST(history_keeps_the_newest)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -577,24 +577,4 @@ static void history_keeps_the_newest(void **state)
 	assert_int_equal(n, 2);
 	assert_string_equal(events[1].text, "10049");
 	stow_events_free(events, n);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(records_come_back_as_they_went_in),
-		cmocka_unit_test(update_replaces_what_was_there_and_keeps_the_key),
-		cmocka_unit_test(keys_are_never_used_again),
-		cmocka_unit_test(what_makes_no_sense_is_refused),
-		cmocka_unit_test(leases_are_found_by_what_they_wait_for),
-		cmocka_unit_test(a_repin_is_part_of_its_record),
-		cmocka_unit_test(usage_with_a_repin_has_both_places),
-		cmocka_unit_test(a_repin_ends_both_ways),
-		cmocka_unit_test(an_exclusive_cpu_cannot_be_given_twice),
-		cmocka_unit_test(usage_adds_up),
-		cmocka_unit_test(pools_with_nothing_added_are_forgotten),
-		cmocka_unit_test(history_keeps_the_newest),
-	};
-
-	return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
 }

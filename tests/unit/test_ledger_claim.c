@@ -41,6 +41,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 /* A share of a claim with 1 GiB and five pages of 2 MiB on `node`; `cpus` "": shared ones. Return
  * its key. */
 static int64_t share_of(struct setup *s, const char *uid, const char *id, int node,
@@ -100,9 +102,8 @@ static void set_is(const struct stow_idset *set, const char *wanted)
 	assert_string_equal(stow_idset_format(set, list, sizeof(list)), wanted);
 }
 
-static void a_container_has_what_its_claims_have(void **state)
+WITH_SETUP(a_container_has_what_its_claims_have)
 {
-	struct setup *s = *state;
 	int64_t one = share(s, FIRST, 0, "1-2"), two = share(s, SECOND, 1, "5");
 	int64_t c = container(s, "c");
 	struct stow_page_request pages[STOW_POOLS_MAX];
@@ -133,9 +134,8 @@ static void a_container_has_what_its_claims_have(void **state)
 	assert_true(rec->held[0].memory == GIB);
 }
 
-static void what_is_computed_is_not_written(void **state)
+WITH_SETUP(what_is_computed_is_not_written)
 {
-	struct setup *s = *state;
 	int64_t one = share(s, FIRST, 0, "1-2"), c = container(s, "c");
 
 	hold(s, c, one);
@@ -164,9 +164,8 @@ static uint32_t shared_cpus(struct setup *s)
 }
 
 /* Its containers need a CPU of its NUMA node only if the claim has no other. */
-static void usage_of_memory_alone(void **state)
+WITH_SETUP(usage_of_memory_alone)
 {
-	struct setup *s = *state;
 	int64_t cpus;
 
 	(void)share(s, FIRST, 1, "");
@@ -177,9 +176,8 @@ static void usage_of_memory_alone(void **state)
 	assert_int_equal(shared_cpus(s), 1);
 }
 
-static void usage_counts_a_claim_once(void **state)
+WITH_SETUP(usage_counts_a_claim_once)
 {
-	struct setup *s = *state;
 	int64_t one = share(s, FIRST, 0, "1-2");
 	struct stow_caps caps;
 
@@ -200,9 +198,8 @@ static void usage_counts_a_claim_once(void **state)
 	assert_true(caps.memory == GIB);
 }
 
-static void a_share_stays_as_long_as_it_is_held(void **state)
+WITH_SETUP(a_share_stays_as_long_as_it_is_held)
 {
-	struct setup *s = *state;
 	int64_t one = share(s, FIRST, 0, "1-2"), c = container(s, "c"), d = container(s, "d");
 
 	hold(s, c, one);
@@ -217,9 +214,8 @@ static void a_share_stays_as_long_as_it_is_held(void **state)
 	assert_int_equal(hold(s, container(s, "e"), one), -1);
 }
 
-static void a_claim_is_found_with_its_containers(void **state)
+WITH_SETUP(a_claim_is_found_with_its_containers)
 {
-	struct setup *s = *state;
 	int64_t one = share(s, FIRST, 0, "1-2"), two = share(s, SECOND, 1, "");
 	int64_t c = container(s, "c");
 	struct stow_record **records;
@@ -257,9 +253,8 @@ static void a_claim_is_found_with_its_containers(void **state)
 	stow_records_free(records, n);
 }
 
-static void a_share_is_in_the_ledger_once(void **state)
+WITH_SETUP(a_share_is_in_the_ledger_once)
 {
-	struct setup *s = *state;
 	struct stow_err err;
 
 	share(s, FIRST, 0, "");
@@ -280,9 +275,8 @@ static void a_share_is_in_the_ledger_once(void **state)
 }
 
 /* A set that config.json gave to a container of exclusive CPUs needs none of these. */
-static void the_given_set_of_an_exclusive_one_pins_nothing(void **state)
+WITH_SETUP(the_given_set_of_an_exclusive_one_pins_nothing)
 {
-	struct setup *s = *state;
 	int64_t own = share(s, FIRST, 0, "1-2"), shared = share(s, SECOND, 1, "");
 	struct stow_idset online, pinned, given, none = { 0 };
 	const char *ids[] = { "c", "d" };
@@ -300,21 +294,4 @@ static void the_given_set_of_an_exclusive_one_pins_nothing(void **state)
 	}
 	assert_int_equal(stow_ledger_pinned(s->ledger, &online, &pinned, NULL), 0);
 	set_is(&pinned, "6-7");
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_container_has_what_its_claims_have),
-		TEST(what_is_computed_is_not_written),
-		TEST(usage_counts_a_claim_once),
-		TEST(usage_of_memory_alone),
-		TEST(a_share_stays_as_long_as_it_is_held),
-		TEST(a_claim_is_found_with_its_containers),
-		TEST(a_share_is_in_the_ledger_once),
-		TEST(the_given_set_of_an_exclusive_one_pins_nothing),
-	};
-
-	return cmocka_run_group_tests_name("ledger-claim", tests, NULL, NULL);
 }

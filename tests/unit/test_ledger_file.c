@@ -15,7 +15,7 @@
 #include "records.h"
 #include "tree.h"
 
-static void no_ledger_is_no_error_to_guess_about(void **state)
+TEST(no_ledger_is_no_error_to_guess_about)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_ledger *l;
@@ -24,7 +24,7 @@ static void no_ledger_is_no_error_to_guess_about(void **state)
 	assert_int_equal(stow_root_exists(t->root, "%s", STOW_RUN_DIR), 0);
 }
 
-static void a_damaged_ledger_is_reported_and_set_aside(void **state)
+TEST(a_damaged_ledger_is_reported_and_set_aside)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -39,7 +39,7 @@ static void a_damaged_ledger_is_reported_and_set_aside(void **state)
 	assert_int_equal(stow_ledger_open(t->root, true, &l, &err), 0);
 }
 
-static void an_empty_ledger_of_placed_containers_is_damaged(void **state)
+TEST(an_empty_ledger_of_placed_containers_is_damaged)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -59,7 +59,7 @@ static void an_empty_ledger_of_placed_containers_is_damaged(void **state)
 }
 
 /* The applier has run, so there was a ledger. */
-static void a_missing_ledger_is_an_error_after_a_placement(void **state)
+TEST(a_missing_ledger_is_an_error_after_a_placement)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -78,7 +78,7 @@ static void a_missing_ledger_is_an_error_after_a_placement(void **state)
 	assert_int_equal(stow_ledger_open(t->root, false, &l, NULL), 0);
 }
 
-static void an_older_ledger_is_refused_with_the_command_that_helps(void **state)
+TEST(an_older_ledger_is_refused_with_the_command_that_helps)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -117,7 +117,7 @@ static unsigned mode_of(struct tree *t, const char *path)
 	return st.st_mode & 07777;
 }
 
-static void the_ledger_is_its_owners_alone(void **state)
+TEST(the_ledger_is_its_owners_alone)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -130,7 +130,7 @@ static void the_ledger_is_its_owners_alone(void **state)
 	assert_int_equal(mode_of(t, STOW_RUN_DIR "/ledger.lock"), 0600);
 }
 
-static void reading_needs_root(void **state)
+TEST(reading_needs_root)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_ledger *l = NULL;
@@ -153,7 +153,7 @@ static void reading_needs_root(void **state)
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-static void a_handle_on_a_ledger_that_was_set_aside_is_stale(void **state)
+TEST(a_handle_on_a_ledger_that_was_set_aside_is_stale)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *old = NULL, *l = NULL;
@@ -171,7 +171,7 @@ static void a_handle_on_a_ledger_that_was_set_aside_is_stale(void **state)
 	assert_int_equal(stow_ledger_commit(l, NULL), 0);
 }
 
-static void every_commit_changes_the_number_of_changes(void **state)
+TEST(every_commit_changes_the_number_of_changes)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL, *other = NULL;
@@ -337,7 +337,7 @@ static bool write_and_die(struct tree *t, int n)
 	return false;
 }
 
-static void a_writer_may_be_killed_at_any_call(void **state)
+TEST(a_writer_may_be_killed_at_any_call)
 {
 	int n = 1;
 	bool done = false;
@@ -356,7 +356,7 @@ static void a_writer_may_be_killed_at_any_call(void **state)
 	assert_true(n > 100); /* or the calls were not counted */
 }
 
-static void killed_writers_leave_it_whole(void **state)
+TEST(killed_writers_leave_it_whole)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	unsigned seed = 1;
@@ -410,7 +410,7 @@ static int count_up(struct tree *t, int times)
 	return r;
 }
 
-static void two_processes_write_at_once(void **state)
+TEST(two_processes_write_at_once)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
@@ -432,24 +432,4 @@ static void two_processes_write_at_once(void **state)
 	assert_int_equal(stow_ledger_pool_get(l, 1, 4096, &pool, NULL), 0);
 	assert_int_equal(pool.added, 400);
 	check_intact(t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_ledger_is_no_error_to_guess_about),
-		cmocka_unit_test(a_damaged_ledger_is_reported_and_set_aside),
-		cmocka_unit_test(a_missing_ledger_is_an_error_after_a_placement),
-		cmocka_unit_test(an_empty_ledger_of_placed_containers_is_damaged),
-		cmocka_unit_test(an_older_ledger_is_refused_with_the_command_that_helps),
-		cmocka_unit_test(the_ledger_is_its_owners_alone),
-		cmocka_unit_test(reading_needs_root),
-		cmocka_unit_test(a_handle_on_a_ledger_that_was_set_aside_is_stale),
-		cmocka_unit_test(every_commit_changes_the_number_of_changes),
-		cmocka_unit_test(a_writer_may_be_killed_at_any_call),
-		cmocka_unit_test(killed_writers_leave_it_whole),
-		cmocka_unit_test(two_processes_write_at_once),
-	};
-
-	return cmocka_run_group_tests_name("ledger's file", tests, NULL, NULL);
 }

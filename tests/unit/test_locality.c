@@ -66,7 +66,7 @@ static void expect_order(const struct stow_locality *l, size_t node, const char 
 }
 
 /* What a guest with these distances printed at boot ("Fallback order for Node"), Linux 6.1. */
-static void fallback_is_the_kernels(void **state)
+TEST(fallback_is_the_kernels)
 {
 	static const char *const rows[] = { "10 21 28", "21 10 17", "28 17 10" };
 	struct tree *tree = machine(3, 2, 1, rows);
@@ -81,7 +81,7 @@ static void fallback_is_the_kernels(void **state)
 	tree_free(tree);
 }
 
-static void fallback_goes_round_and_skips_nodes_without_memory(void **state)
+TEST(fallback_goes_round_and_skips_nodes_without_memory)
 {
 	static const char *const rows[] = { "10 20 20 20", "20 10 20 20", "20 20 10 20",
 					    "20 20 20 10" };
@@ -105,7 +105,7 @@ static void fallback_goes_round_and_skips_nodes_without_memory(void **state)
 	tree_free(tree);
 }
 
-static void states_are_known_or_unknown(void **state)
+TEST(states_are_known_or_unknown)
 {
 	struct tree *tree = machine(2, 1, 0, NULL);
 	struct stow_topology *t;
@@ -133,7 +133,7 @@ static void states_are_known_or_unknown(void **state)
 	tree_free(tree);
 }
 
-static void memory_has_access_caches_and_a_tier(void **state)
+TEST(memory_has_access_caches_and_a_tier)
 {
 	static const char *const files[][2] = {
 		{ "access0/initiators/read_latency", "200" },
@@ -183,7 +183,7 @@ static void memory_has_access_caches_and_a_tier(void **state)
 	tree_free(tree);
 }
 
-static void nodes_per_package_are_counted(void **state)
+TEST(nodes_per_package_are_counted)
 {
 	struct tree *tree = machine(4, 2, 0, NULL);
 	struct stow_topology *t;
@@ -214,17 +214,4 @@ static void nodes_per_package_are_counted(void **state)
 	stow_locality_done(&l);
 	stow_topology_free(t);
 	tree_free(tree);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fallback_is_the_kernels),
-		cmocka_unit_test(fallback_goes_round_and_skips_nodes_without_memory),
-		cmocka_unit_test(states_are_known_or_unknown),
-		cmocka_unit_test(memory_has_access_caches_and_a_tier),
-		cmocka_unit_test(nodes_per_package_are_counted),
-	};
-
-	return cmocka_run_group_tests_name("locality", tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ static uint64_t next(void)
 	return (uint64_t)++n_calls;
 }
 
-static void the_smaller_and_the_larger_one(void **state)
+TEST(the_smaller_and_the_larger_one)
 {
 	assert_int_equal(STOW_MIN(3, 4), 3);
 	assert_int_equal(STOW_MIN(4, 3), 3);
@@ -24,7 +24,7 @@ static void the_smaller_and_the_larger_one(void **state)
 	assert_int_equal(n_calls, 2);
 }
 
-static void sums_stop_at_their_ends(void **state)
+TEST(sums_stop_at_their_ends)
 {
 	assert_true(stow_saturating_add(UINT64_MAX - 2, 2) == UINT64_MAX);
 	assert_true(stow_saturating_add(UINT64_MAX - 2, 3) == UINT64_MAX);
@@ -36,14 +36,4 @@ static void sums_stop_at_their_ends(void **state)
 	assert_int_equal(stow_saturating_u32(UINT32_MAX - 1), UINT32_MAX - 1);
 	assert_int_equal(stow_saturating_u32(UINT32_MAX), UINT32_MAX);
 	assert_int_equal(stow_saturating_u32(UINT64_C(1) << 32), UINT32_MAX);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_smaller_and_the_larger_one),
-		cmocka_unit_test(sums_stop_at_their_ends),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 #include "cli/view/measure.h"
 
 /* From any element all others are reached before it comes again. */
-static void the_order_is_one_cycle(void **state)
+TEST(the_order_is_one_cycle)
 {
 	static const uint32_t sizes[] = { 1, 2, 3, 64, 1000, 65537 };
 
@@ -35,7 +35,7 @@ static void the_order_is_one_cycle(void **state)
 }
 
 /* The kernel's prefetchers must not guess it: hardly any line is followed by its neighbour. */
-static void the_order_is_random(void **state)
+TEST(the_order_is_random)
 {
 	enum { N = 10000 };
 	static uint32_t next[N];
@@ -47,7 +47,7 @@ static void the_order_is_random(void **state)
 	assert_in_range(neighbours, 0, 20);
 }
 
-static void runs_are_reduced(void **state)
+TEST(runs_are_reduced)
 {
 	double even[] = { 4, 1, 3, 2 }, odd[] = { 100, 104, 96 }, none[] = { 0 };
 	struct measure_result result;
@@ -71,7 +71,7 @@ static int some_node(struct stow_root *root)
 	return stow_idset_next(&nodes, 0);
 }
 
-static void memory_is_measured(void **state)
+TEST(memory_is_measured)
 {
 	const struct measure_options options = { .time = STOW_MILLISECOND, .runs = 3, .line = 64 };
 	struct measure_memory memory = { 0 };
@@ -105,7 +105,7 @@ static void memory_is_measured(void **state)
 
 /* A CPU that is not there is an error with its number; a buffer that is too small for so many, too.
  */
-static void what_cannot_be_measured_has_a_reason(void **state)
+TEST(what_cannot_be_measured_has_a_reason)
 {
 	const struct measure_options options = { .time = STOW_MILLISECOND, .runs = 1, .line = 64 };
 	static uint64_t buffer[1024] __attribute__((aligned(4096)));
@@ -123,17 +123,4 @@ static void what_cannot_be_measured_has_a_reason(void **state)
 	assert_int_equal(measure_bandwidth(&options, &memory, &cpus, false, &result, &err),
 			 -EINVAL);
 	assert_non_null(strstr(err.msg, "64 CPUs"));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_order_is_one_cycle),
-		cmocka_unit_test(the_order_is_random),
-		cmocka_unit_test(runs_are_reduced),
-		cmocka_unit_test(memory_is_measured),
-		cmocka_unit_test(what_cannot_be_measured_has_a_reason),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

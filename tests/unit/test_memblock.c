@@ -28,7 +28,7 @@ static void add_block(struct tree *tree, unsigned long long id, const char *memo
 	tree_write(tree, path, "%llu\n", id);
 }
 
-static void reads_blocks_nodes_and_states(void **state)
+TEST(reads_blocks_nodes_and_states)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -67,7 +67,7 @@ static void reads_blocks_nodes_and_states(void **state)
 	assert_string_equal(stow_memblock_state_name((enum stow_memblock_state)77), "unknown");
 }
 
-static void details_only_when_asked_for(void **state)
+TEST(details_only_when_asked_for)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -132,7 +132,7 @@ static struct tree *blocks_of_nodes(void)
 }
 
 /* What the file of block 1 says shows whether it was read. */
-static void states_need_no_files_where_all_is_online(void **state)
+TEST(states_need_no_files_where_all_is_online)
 {
 	const struct {
 		int missing; /* page frames of node 0 */
@@ -158,7 +158,7 @@ static void states_need_no_files_where_all_is_online(void **state)
 	}
 }
 
-static void states_are_read_where_zoneinfo_is_not_enough(void **state)
+TEST(states_are_read_where_zoneinfo_is_not_enough)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = blocks_of_nodes();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks none = read_states(tree);
@@ -177,7 +177,7 @@ static void states_are_read_where_zoneinfo_is_not_enough(void **state)
 	}
 }
 
-static void no_hotplug_is_no_blocks(void **state)
+TEST(no_hotplug_is_no_blocks)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_memblocks list = { .block_size = 1, .n_blocks = 1 };
@@ -191,7 +191,7 @@ static void no_hotplug_is_no_blocks(void **state)
 	stow_memblocks_done(&list);
 }
 
-static void a_block_may_vanish_during_the_read(void **state)
+TEST(a_block_may_vanish_during_the_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -202,7 +202,7 @@ static void a_block_may_vanish_during_the_read(void **state)
 	assert_int_equal(list.blocks[0].state, STOW_MEMBLOCK_UNKNOWN);
 }
 
-static void refuses_a_block_size_that_is_none(void **state)
+TEST(refuses_a_block_size_that_is_none)
 {
 	static const char *const bad[] = { "", "0", "0x8000000", "8g", "\x18", "10000000000000000" };
 
@@ -220,7 +220,7 @@ static void refuses_a_block_size_that_is_none(void **state)
 /* --- whether they can leave --- */
 
 /* The one judge: device, state, zones, what is in it, and what comes out. */
-static void whether_a_block_can_leave(void **state)
+TEST(whether_a_block_can_leave)
 {
 	static const struct {
 		int device;
@@ -265,7 +265,7 @@ static void whether_a_block_can_leave(void **state)
 }
 
 /* s390's increments are no devices, and go back all the same. */
-static void increments_can_leave_without_a_device(void **state)
+TEST(increments_can_leave_without_a_device)
 {
 	for (int increments = 0; increments < 2; increments++) {
 		_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
@@ -328,7 +328,7 @@ static struct stow_memblocks read_devices(struct tree *tree)
 	return list;
 }
 
-static void dimms_are_named_by_uid(void **state)
+TEST(dimms_are_named_by_uid)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -361,7 +361,7 @@ static void dimms_are_named_by_uid(void **state)
 	assert_string_equal(stow_memdev_kind_name((enum stow_memdev_kind)9), "unknown");
 }
 
-static void dimms_without_uids_of_their_own_are_counted(void **state)
+TEST(dimms_without_uids_of_their_own_are_counted)
 {
 	static const char *const uids[] = { NULL, "MEM1", "", "0x", "7" /* the other's, too */ };
 
@@ -378,7 +378,7 @@ static void dimms_without_uids_of_their_own_are_counted(void **state)
 	}
 }
 
-static void dax_memory_is_what_kmem_took(void **state)
+TEST(dax_memory_is_what_kmem_took)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -419,7 +419,7 @@ static void dax_memory_is_what_kmem_took(void **state)
 	assert_int_equal(list.devices[1].size, UINT64_C(4) << 27);
 }
 
-static void virtio_memory_is_in_iomem(void **state)
+TEST(virtio_memory_is_in_iomem)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -453,7 +453,7 @@ static void virtio_memory_is_in_iomem(void **state)
 }
 
 /* /proc/iomem has zeros for addresses unless its reader is root. */
-static void hidden_addresses_belong_to_no_device(void **state)
+TEST(hidden_addresses_belong_to_no_device)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -464,26 +464,4 @@ static void hidden_addresses_belong_to_no_device(void **state)
 	list = read_devices(tree);
 	assert_int_equal(list.n_devices, 0);
 	assert_int_equal(list.blocks[0].device, -1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_blocks_nodes_and_states),
-		cmocka_unit_test(details_only_when_asked_for),
-		cmocka_unit_test(states_need_no_files_where_all_is_online),
-		cmocka_unit_test(states_are_read_where_zoneinfo_is_not_enough),
-		cmocka_unit_test(no_hotplug_is_no_blocks),
-		cmocka_unit_test(a_block_may_vanish_during_the_read),
-		cmocka_unit_test(refuses_a_block_size_that_is_none),
-		cmocka_unit_test(whether_a_block_can_leave),
-		cmocka_unit_test(increments_can_leave_without_a_device),
-		cmocka_unit_test(dimms_are_named_by_uid),
-		cmocka_unit_test(dimms_without_uids_of_their_own_are_counted),
-		cmocka_unit_test(dax_memory_is_what_kmem_took),
-		cmocka_unit_test(virtio_memory_is_in_iomem),
-		cmocka_unit_test(hidden_addresses_belong_to_no_device),
-	};
-
-	return cmocka_run_group_tests_name("memblock", tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ static int zoneinfo(const char *text, struct stow_zones *zones, struct stow_err 
 	return stow_zones_parse(copy, len, false, zones, err);
 }
 
-static void meminfo_of_machine_and_node(void **state)
+TEST(meminfo_of_machine_and_node)
 {
 	struct stow_meminfo info;
 
@@ -48,7 +48,7 @@ static void meminfo_of_machine_and_node(void **state)
 	assert_int_equal(info.free, 3072);
 }
 
-static void meminfo_without_the_lines_is_nothing(void **state)
+TEST(meminfo_without_the_lines_is_nothing)
 {
 	struct stow_meminfo info = { 1, 1 };
 
@@ -59,7 +59,7 @@ static void meminfo_without_the_lines_is_nothing(void **state)
 	assert_int_equal(info.free, 0);
 }
 
-static void meminfo_refuses_nonsense(void **state)
+TEST(meminfo_refuses_nonsense)
 {
 	static const struct {
 		const char *text;
@@ -129,7 +129,7 @@ static const char two_nodes[] = "Node 0, zone      DMA\n"
 				"        low      400\n"
 				"        high     600\n";
 
-static void available_memory_is_computed_as_the_kernel_does(void **state)
+TEST(available_memory_is_computed_as_the_kernel_does)
 {
 	struct stow_zones zones;
 	struct stow_zone_sums sums;
@@ -150,7 +150,7 @@ static void available_memory_is_computed_as_the_kernel_does(void **state)
 	stow_zones_done(&zones);
 }
 
-static void lists_by_zone_add_up(void **state)
+TEST(lists_by_zone_add_up)
 {
 	/* Linux before 4.8 */
 	static const char old[] = "Node 0, zone      DMA\n"
@@ -170,7 +170,7 @@ static void lists_by_zone_add_up(void **state)
 	stow_zones_done(&zones);
 }
 
-static void available_is_never_negative(void **state)
+TEST(available_is_never_negative)
 {
 	struct stow_zone_sums empty = { .free = 10, .low = 80, .high = 100 };
 	struct stow_zone_sums huge = { .free = UINT64_MAX,
@@ -183,7 +183,7 @@ static void available_is_never_negative(void **state)
 	assert_true(stow_zone_available(&huge) == UINT64_MAX);
 }
 
-static void zoneinfo_refuses_nonsense(void **state)
+TEST(zoneinfo_refuses_nonsense)
 {
 	static const struct {
 		const char *text;
@@ -213,7 +213,7 @@ static void zoneinfo_refuses_nonsense(void **state)
 	}
 }
 
-static void many_nodes_in_any_order(void **state)
+TEST(many_nodes_in_any_order)
 {
 	_cleanup_free_ char *text = malloc(2000 * 64);
 	struct stow_zone_sums sums;
@@ -233,7 +233,7 @@ static void many_nodes_in_any_order(void **state)
 	stow_zones_done(&zones);
 }
 
-static void zoneinfo_longer_than_any_other_file(void **state)
+TEST(zoneinfo_longer_than_any_other_file)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	size_t size = (size_t)9 << 20;
@@ -249,7 +249,7 @@ static void zoneinfo_longer_than_any_other_file(void **state)
 	stow_zones_done(&zones);
 }
 
-static void this_machine_reads(void **state)
+TEST(this_machine_reads)
 {
 	struct stow_zone_sums sums;
 	struct stow_zones zones;
@@ -265,22 +265,4 @@ static void this_machine_reads(void **state)
 	assert_true(stow_zone_available(&sums) > 0);
 	stow_zones_done(&zones);
 	stow_root_free(root);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(meminfo_of_machine_and_node),
-		cmocka_unit_test(meminfo_without_the_lines_is_nothing),
-		cmocka_unit_test(meminfo_refuses_nonsense),
-		cmocka_unit_test(available_memory_is_computed_as_the_kernel_does),
-		cmocka_unit_test(lists_by_zone_add_up),
-		cmocka_unit_test(available_is_never_negative),
-		cmocka_unit_test(zoneinfo_refuses_nonsense),
-		cmocka_unit_test(many_nodes_in_any_order),
-		cmocka_unit_test(zoneinfo_longer_than_any_other_file),
-		cmocka_unit_test(this_machine_reads),
-	};
-
-	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

@@ -56,7 +56,7 @@ static char *ask(int port, const char *request)
 	return answer;
 }
 
-static void metrics_and_health_over_http(void **state)
+TEST(metrics_and_health_over_http)
 {
 	struct stow_metrics *m, *second;
 	struct stow_err err;
@@ -97,7 +97,7 @@ static void metrics_and_health_over_http(void **state)
 	assert_int_equal(stow_metrics_start(&options, &m, NULL, &err), -EINVAL);
 }
 
-static void durations_fall_into_buckets(void **state)
+TEST(durations_fall_into_buckets)
 {
 	struct stow_histogram h = { 0 };
 	_cleanup_free_ char *text = NULL;
@@ -114,14 +114,4 @@ static void durations_fall_into_buckets(void **state)
 	assert_non_null(strstr(text, "d_bucket{le=\"1\"} 2\nd_bucket{le=\"2\"} 3\n"));
 	assert_non_null(strstr(text, "d_bucket{le=\"10\"} 3\nd_bucket{le=\"+Inf\"} 4\n"));
 	assert_non_null(strstr(text, "d_sum 61.50002\nd_count 4\n"));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(metrics_and_health_over_http),
-		cmocka_unit_test(durations_fall_into_buckets),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

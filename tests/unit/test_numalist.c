@@ -58,7 +58,7 @@ static void assert_refused(const struct stow_numalist *list, const char *in, int
 		fail_msg("\"%s\" does not have \"%s\"", err.msg, words);
 }
 
-static void reads_what_numactl_reads(void **state)
+TEST(reads_what_numactl_reads)
 {
 	assert_parsed(&nodes, "", "");
 	assert_parsed(&nodes, "0", "0");
@@ -74,7 +74,7 @@ static void reads_what_numactl_reads(void **state)
 	assert_parsed(&nodes, "0,netdev:eth0", "0,5");
 }
 
-static void inverts_and_counts(void **state)
+TEST(inverts_and_counts)
 {
 	assert_parsed(&nodes, "!0", "1-5");
 	assert_parsed(&nodes, "!all", "2-3");
@@ -85,7 +85,7 @@ static void inverts_and_counts(void **state)
 	assert_parsed(&nodes, "+all", "0-1,4-5");
 }
 
-static void takes_every_nth(void **state)
+TEST(takes_every_nth)
 {
 	assert_parsed(&nodes, "0-4:2", "0,4");
 	assert_parsed(&nodes, "1-5:2", "1,3,5");
@@ -94,7 +94,7 @@ static void takes_every_nth(void **state)
 	assert_parsed(&cpus, "0-10:3", "0,3,6,9");
 }
 
-static void any_number_where_nothing_is_known(void **state)
+TEST(any_number_where_nothing_is_known)
 {
 	assert_parsed(&cpus, "010,8191", "10,8191");
 	/* taskset takes them, and the kernel has none of them. */
@@ -107,7 +107,7 @@ static void any_number_where_nothing_is_known(void **state)
 	assert_refused(&cpus, "0x1", -EINVAL, "behind a number");
 }
 
-static void refuses_with_the_reason(void **state)
+TEST(refuses_with_the_reason)
 {
 	assert_refused(&nodes, "2", -ERANGE,
 		       "node 2 is not one of those that may be used "
@@ -132,7 +132,7 @@ static void refuses_with_the_reason(void **state)
 	assert_refused(&nodes, "netdev:lost", -ENODEV, "no network device");
 }
 
-static void reads_masks(void **state)
+TEST(reads_masks)
 {
 	static const char *const good[][2] = {
 		{ "0", "" },
@@ -158,7 +158,7 @@ static void reads_masks(void **state)
 	}
 }
 
-static void writes_as_taskset_does(void **state)
+TEST(writes_as_taskset_does)
 {
 	static const char *const cases[][3] = {
 		{ "", "0", "" },
@@ -183,15 +183,5 @@ static void writes_as_taskset_does(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_what_numactl_reads),
-		cmocka_unit_test(inverts_and_counts),
-		cmocka_unit_test(takes_every_nth),
-		cmocka_unit_test(any_number_where_nothing_is_known),
-		cmocka_unit_test(refuses_with_the_reason),
-		cmocka_unit_test(reads_masks),
-		cmocka_unit_test(writes_as_taskset_does),
-	};
-
-	return cmocka_run_group_tests_name("numalist", tests, setup, NULL);
+	return unit_run(setup, NULL);
 }

@@ -43,7 +43,7 @@ static uint64_t all_pages(const struct stow_block_use *use)
 	return sum;
 }
 
-static void each_kind_of_page_is_counted(void **state)
+TEST(each_kind_of_page_is_counted)
 {
 	static const struct {
 		uint64_t flags;
@@ -81,7 +81,7 @@ static void each_kind_of_page_is_counted(void **state)
 	}
 }
 
-static void kinds_have_names_and_move_or_not(void **state)
+TEST(kinds_have_names_and_move_or_not)
 {
 	struct stow_block_use use = { 0 };
 
@@ -98,7 +98,7 @@ static void kinds_have_names_and_move_or_not(void **state)
 	assert_false(stow_page_kind_moves(STOW_PAGE_RESERVED));
 }
 
-static void tails_are_what_their_head_is(void **state)
+TEST(tails_are_what_their_head_is)
 {
 	/* The end of one hugepage, whole ones, and the beginning of the next. */
 	const uint64_t flags[] = { K(COMPOUND_TAIL) | K(THP),
@@ -133,7 +133,7 @@ static void tails_are_what_their_head_is(void **state)
 	free(use.owners);
 }
 
-static void map_counts_come_before_flags(void **state)
+TEST(map_counts_come_before_flags)
 {
 	const uint64_t flags[] = { K(LRU) | K(MMAP), K(LRU), K(LRU), K(LRU) };
 	const uint64_t counts[] = { 0, 3, 1, 0 };
@@ -150,7 +150,7 @@ static void map_counts_come_before_flags(void **state)
 	free(use.owners);
 }
 
-static void counts_hugepages_by_size(void **state)
+TEST(counts_hugepages_by_size)
 {
 	uint64_t flags[64] = { 0 };
 	struct stow_use_carry carry = { 0 };
@@ -181,7 +181,7 @@ static void counts_hugepages_by_size(void **state)
 	free(use.owners);
 }
 
-static void tails_from_another_block_are_no_hugepage(void **state)
+TEST(tails_from_another_block_are_no_hugepage)
 {
 	const uint64_t flags[] = { HUGE_TAIL, HUGE_TAIL, FREE_PAGE };
 	struct stow_use_carry carry = { .flags = HUGE_HEAD, .mapped = true };
@@ -194,7 +194,7 @@ static void tails_from_another_block_are_no_hugepage(void **state)
 	free(use.owners);
 }
 
-static void more_sizes_than_there_can_be_are_left_out(void **state)
+TEST(more_sizes_than_there_can_be_are_left_out)
 {
 	uint64_t flags[STOW_POOLS_MAX * STOW_POOLS_MAX];
 	struct stow_use_carry carry = { 0 };
@@ -212,7 +212,7 @@ static void more_sizes_than_there_can_be_are_left_out(void **state)
 	free(use.owners);
 }
 
-static void many_owners_page_by_page(void **state)
+TEST(many_owners_page_by_page)
 {
 	uint64_t flags[6000], cgroups[6000];
 	struct stow_use_carry carry = { 0 };
@@ -277,7 +277,7 @@ static void words(struct machine *m, const char *name, uint64_t pfn, size_t n, u
 	assert_int_equal(pwrite(fd, some, n * 8, (off_t)(pfn * 8)), n * 8);
 }
 
-static void reads_blocks_from_the_kernels_files(void **state)
+TEST(reads_blocks_from_the_kernels_files)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_use_done) struct stow_use use = { 0 };
@@ -323,7 +323,7 @@ static void reads_blocks_from_the_kernels_files(void **state)
 	assert_int_equal(stow_block_use_sum(block, false), 1);
 }
 
-static void a_hugepage_over_blocks_counts_where_it_begins(void **state)
+TEST(a_hugepage_over_blocks_counts_where_it_begins)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_use_done) struct stow_use use = { 0 };
@@ -348,7 +348,7 @@ static void a_hugepage_over_blocks_counts_where_it_begins(void **state)
 	assert_int_equal(use.blocks[2].pools[0].used, 0);
 }
 
-static void a_block_may_begin_with_tails(void **state)
+TEST(a_block_may_begin_with_tails)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_use_done) struct stow_use use = { 0 };
@@ -368,7 +368,7 @@ static void a_block_may_begin_with_tails(void **state)
 	assert_int_equal(use.blocks[1].n_pools, 0);
 }
 
-static void what_is_beyond_the_end_is_no_page(void **state)
+TEST(what_is_beyond_the_end_is_no_page)
 {
 	_cleanup_(machine_done) struct machine m;
 	_cleanup_(stow_use_done) struct stow_use use = { 0 };
@@ -385,7 +385,7 @@ static void what_is_beyond_the_end_is_no_page(void **state)
 	assert_int_equal(use.blocks[0].owners[0].inode, 0);
 }
 
-static void missing_files_are_named(void **state)
+TEST(missing_files_are_named)
 {
 	_cleanup_(machine_done) struct machine m;
 	const uint64_t unknown = 17, huge = UINT64_MAX / 2, known = 2;
@@ -415,7 +415,7 @@ static uint64_t inode_of(struct tree *tree, const char *path)
 	return st.st_ino;
 }
 
-static void finds_paths_of_cgroups(void **state)
+TEST(finds_paths_of_cgroups)
 {
 	static const char *const mounts[] = {
 		"30 1 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n",
@@ -449,7 +449,7 @@ static void finds_paths_of_cgroups(void **state)
 	}
 }
 
-static void a_missing_memory_hierarchy_is_an_error(void **state)
+TEST(a_missing_memory_hierarchy_is_an_error)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	const uint64_t inodes[] = { 5, 0 };
@@ -465,7 +465,7 @@ static void a_missing_memory_hierarchy_is_an_error(void **state)
 	assert_null(paths[0]);
 }
 
-static void finds_containers_in_paths(void **state)
+TEST(finds_containers_in_paths)
 {
 	static const struct {
 		const char *path, *id;
@@ -510,28 +510,4 @@ static void finds_containers_in_paths(void **state)
 		assert_string_equal(stow_cgroup_container(paths[i].path, buf, sizeof(buf)),
 				    paths[i].id);
 	assert_string_equal(stow_cgroup_container("/docker/12abcdef", buf, 4), "12a");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_kind_of_page_is_counted),
-		cmocka_unit_test(kinds_have_names_and_move_or_not),
-		cmocka_unit_test(tails_are_what_their_head_is),
-		cmocka_unit_test(map_counts_come_before_flags),
-		cmocka_unit_test(counts_hugepages_by_size),
-		cmocka_unit_test(tails_from_another_block_are_no_hugepage),
-		cmocka_unit_test(more_sizes_than_there_can_be_are_left_out),
-		cmocka_unit_test(many_owners_page_by_page),
-		cmocka_unit_test(reads_blocks_from_the_kernels_files),
-		cmocka_unit_test(a_hugepage_over_blocks_counts_where_it_begins),
-		cmocka_unit_test(a_block_may_begin_with_tails),
-		cmocka_unit_test(what_is_beyond_the_end_is_no_page),
-		cmocka_unit_test(missing_files_are_named),
-		cmocka_unit_test(finds_paths_of_cgroups),
-		cmocka_unit_test(a_missing_memory_hierarchy_is_an_error),
-		cmocka_unit_test(finds_containers_in_paths),
-	};
-
-	return cmocka_run_group_tests_name("owners", tests, NULL, NULL);
 }

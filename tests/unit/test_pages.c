@@ -27,7 +27,7 @@ static struct stow_numa_map line(const char *text, const char *nodes)
 	return map;
 }
 
-static void pages_of_the_asked_nodes_count(void **state)
+TEST(pages_of_the_asked_nodes_count)
 {
 	static const char text[] = "55d0c2b7d000 default heap anon=10 dirty=10 active=0 N0=3 N1=2 "
 				   "N10=5 kernelpagesize_kB=4\n";
@@ -43,7 +43,7 @@ static void pages_of_the_asked_nodes_count(void **state)
 	assert_int_equal(line(text, "0").page_size, 4096);
 }
 
-static void huge_pages_have_their_size(void **state)
+TEST(huge_pages_have_their_size)
 {
 	static const char text[] = "7f2a00000000 bind:0,3 file=/anon_hugepage\\040(deleted) huge "
 				   "anon=4 dirty=4 N3=4 kernelpagesize_kB=2048";
@@ -57,7 +57,7 @@ static void huge_pages_have_their_size(void **state)
 }
 
 /* The kernel escapes what would be a word of its own in a file's name. */
-static void names_are_no_numbers(void **state)
+TEST(names_are_no_numbers)
 {
 	assert_int_equal(line("1000 default file=/tmp/N0=7 N0=1", "0").pages, 1);
 	assert_int_equal(line("1000 default file=/tmp/a\\040N0\\0757 N0=1", "0").pages, 1);
@@ -67,7 +67,7 @@ static void names_are_no_numbers(void **state)
 	assert_int_equal(line("1000 default N0=18446744073709551616", "0").pages, 0);
 }
 
-static void a_long_name_hides_nothing_behind_it(void **state)
+TEST(a_long_name_hides_nothing_behind_it)
 {
 	char text[1024];
 
@@ -80,7 +80,7 @@ static void a_long_name_hides_nothing_behind_it(void **state)
 	}
 }
 
-static void what_is_no_line_is_refused(void **state)
+TEST(what_is_no_line_is_refused)
 {
 	static const char *const bad[] = {
 		"", "\n", "default N0=1", "x", "1000", "1000\tdefault", "fffffffffffffffff default"
@@ -92,7 +92,7 @@ static void what_is_no_line_is_refused(void **state)
 		assert_int_equal(stow_numa_maps_line(bad[i], &nodes, &map), -EINVAL);
 }
 
-static void mappings_have_ends(void **state)
+TEST(mappings_have_ends)
 {
 	static const char *const bad[] = { "",
 					   "1000",
@@ -114,7 +114,7 @@ static void mappings_have_ends(void **state)
 	}
 }
 
-static void a_process_is_summed_up(void **state)
+TEST(a_process_is_summed_up)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_idset nodes = set_of("1");
@@ -136,7 +136,7 @@ static void a_process_is_summed_up(void **state)
 	assert_non_null(strstr(err.msg, "process 8 has ended"));
 }
 
-static void pages_on_other_nodes_are_counted_apart(void **state)
+TEST(pages_on_other_nodes_are_counted_apart)
 {
 	static const char text[] = "1000 default anon=9 N0=3 N1=2 N2=4 kernelpagesize_kB=4";
 
@@ -161,7 +161,7 @@ static uint64_t settled(struct stow_page_move *move, uint64_t wait, uint64_t per
 	return bytes;
 }
 
-static void a_batch_grows_to_what_a_slice_moves(void **state)
+TEST(a_batch_grows_to_what_a_slice_moves)
 {
 	struct stow_page_move quick = { 0 }, slow = { 0 }, asked = { .slice = 20 * MS };
 
@@ -175,7 +175,7 @@ static void a_batch_grows_to_what_a_slice_moves(void **state)
 }
 
 /* Where each call waits for long before it moves anything, smaller ones would only wait more. */
-static void waiting_makes_no_small_batches(void **state)
+TEST(waiting_makes_no_small_batches)
 {
 	struct stow_page_move move = { 0 };
 
@@ -184,7 +184,7 @@ static void waiting_makes_no_small_batches(void **state)
 	assert_true(settled(&(struct stow_page_move){ 0 }, 1000 * MS, 100 * MS) <= 16 * MIB);
 }
 
-static void a_small_batch_changes_the_size_little(void **state)
+TEST(a_small_batch_changes_the_size_little)
 {
 	struct stow_page_move move = { 0 };
 	uint64_t bytes = settled(&move, 2 * MS, MS);
@@ -208,7 +208,7 @@ static size_t goes_on_at(const int *status, size_t begin, size_t n)
 }
 
 /* u: of that page the kernel says nothing; 1: it is on that node; -16: why it did not take it. */
-static void behind_a_page_that_stays_it_goes_on(void **state)
+TEST(behind_a_page_that_stays_it_goes_on)
 {
 	enum { u = STOW_PAGES_UNTRIED };
 	const int row[] = { u, u, -16, u, u, u }, later[] = { 1, 1, u, 1, u, u },
@@ -260,7 +260,7 @@ static int threaded(void *ctx, const char *path, const char *value)
 	return strcmp(path, ctx) == 0 ? -EOPNOTSUPP : 0;
 }
 
-static void the_whole_subtree_has_the_processes(void **state)
+TEST(the_whole_subtree_has_the_processes)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 
@@ -283,7 +283,7 @@ static void the_whole_subtree_has_the_processes(void **state)
 	assert_pids(t, "/c/init.scope", NULL, "9 31");
 }
 
-static void a_threaded_cgroups_processes_are_above_it(void **state)
+TEST(a_threaded_cgroups_processes_are_above_it)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	const struct stow_root_ops below = { (void *)"/c/workers/cgroup.procs", threaded, NULL };
@@ -305,7 +305,7 @@ static void a_threaded_cgroups_processes_are_above_it(void **state)
 	t->root->ops = NULL;
 }
 
-static void the_number_and_depth_of_cgroups_are_bounded(void **state)
+TEST(the_number_and_depth_of_cgroups_are_bounded)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	char path[64], name[201], deep[4400] = "/d";
@@ -332,7 +332,7 @@ static void the_number_and_depth_of_cgroups_are_bounded(void **state)
 	assert_pids(t, "/d", NULL, "5");
 }
 
-static void a_cgroup_that_has_gone_is_an_error(void **state)
+TEST(a_cgroup_that_has_gone_is_an_error)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_free_ pid_t *pids = NULL;
@@ -343,7 +343,7 @@ static void a_cgroup_that_has_gone_is_an_error(void **state)
 	assert_non_null(strstr(err.msg, "/c/cgroup.procs"));
 }
 
-static void another_machines_pages_stay(void **state)
+TEST(another_machines_pages_stay)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
@@ -372,7 +372,7 @@ static int add(const char *text, struct stow_process_pages *pages)
 	return stow_process_pages_add(copy, len, pages);
 }
 
-static void pages_are_divided_as_numastat_does(void **state)
+TEST(pages_are_divided_as_numastat_does)
 {
 	_cleanup_(stow_process_pages_done) struct stow_process_pages pages = { 0 };
 
@@ -413,7 +413,7 @@ static void pages_are_divided_as_numastat_does(void **state)
 	assert_int_equal(stow_process_pages_on(&pages, 4), 0);
 }
 
-static void lines_that_are_no_mappings(void **state)
+TEST(lines_that_are_no_mappings)
 {
 	static const char *const bad[] = { "",		 " ",
 					   "7f00",	 "7g00 default N0=1",
@@ -435,7 +435,7 @@ static void lines_that_are_no_mappings(void **state)
 	assert_true(stow_process_pages_on(&pages, 8191) == UINT64_MAX);
 }
 
-static void a_whole_process_is_read(void **state)
+TEST(a_whole_process_is_read)
 {
 	_cleanup_(stow_process_pages_done) struct stow_process_pages pages = { 0 };
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
@@ -453,32 +453,4 @@ static void a_whole_process_is_read(void **state)
 	tree_write(tree, "/proc/7/numa_maps", "%s", ""); /* a kernel thread */
 	assert_int_equal(stow_process_pages_read(tree->root, 7, &pages, &err), 0);
 	assert_int_equal(pages.n_nodes, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pages_are_divided_as_numastat_does),
-		cmocka_unit_test(lines_that_are_no_mappings),
-		cmocka_unit_test(a_whole_process_is_read),
-		cmocka_unit_test(pages_of_the_asked_nodes_count),
-		cmocka_unit_test(huge_pages_have_their_size),
-		cmocka_unit_test(names_are_no_numbers),
-		cmocka_unit_test(a_long_name_hides_nothing_behind_it),
-		cmocka_unit_test(what_is_no_line_is_refused),
-		cmocka_unit_test(mappings_have_ends),
-		cmocka_unit_test(a_process_is_summed_up),
-		cmocka_unit_test(pages_on_other_nodes_are_counted_apart),
-		cmocka_unit_test(a_batch_grows_to_what_a_slice_moves),
-		cmocka_unit_test(waiting_makes_no_small_batches),
-		cmocka_unit_test(a_small_batch_changes_the_size_little),
-		cmocka_unit_test(behind_a_page_that_stays_it_goes_on),
-		cmocka_unit_test(the_whole_subtree_has_the_processes),
-		cmocka_unit_test(a_threaded_cgroups_processes_are_above_it),
-		cmocka_unit_test(the_number_and_depth_of_cgroups_are_bounded),
-		cmocka_unit_test(a_cgroup_that_has_gone_is_an_error),
-		cmocka_unit_test(another_machines_pages_stay),
-	};
-
-	return cmocka_run_group_tests_name("pages", tests, NULL, NULL);
 }

@@ -25,7 +25,7 @@ static void assert_pairs(const char *from, const char *to, const char *wanted)
 	assert_string_equal(text, wanted);
 }
 
-static void the_nth_goes_to_the_nth(void **state)
+TEST(the_nth_goes_to_the_nth)
 {
 	assert_pairs("0", "1", "0>1");
 	assert_pairs("0,2", "1,3", "0>1 2>3");
@@ -35,13 +35,13 @@ static void the_nth_goes_to_the_nth(void **state)
 	assert_pairs("0", "2-3", "0>2");
 }
 
-static void no_page_moves_twice(void **state)
+TEST(no_page_moves_twice)
 {
 	assert_pairs("0-2", "1-3", "2>3 1>2 0>1");
 	assert_pairs("1-3", "0-2", "1>0 2>1 3>2");
 }
 
-static void what_is_in_both_stays(void **state)
+TEST(what_is_in_both_stays)
 {
 	assert_pairs("0-3", "3", "2>3 1>3 0>3");
 	assert_pairs("0-2", "1,3", "2>1 0>1");
@@ -51,23 +51,11 @@ static void what_is_in_both_stays(void **state)
 	assert_pairs("0,1", "1,2", "1>2 0>1");
 }
 
-static void odd_sets(void **state)
+TEST(odd_sets)
 {
 	assert_pairs("", "1", "");
 	assert_pairs("0", "", "");
 	assert_pairs("0-99", "100",
 		     "0>100 1>100 2>100 3>100 4>100 5>100 6>100 7>100 8>100 9>100 "
 		     "10>100 11>100 12>100 13>100 14>100 15>100");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_nth_goes_to_the_nth),
-		cmocka_unit_test(no_page_moves_twice),
-		cmocka_unit_test(what_is_in_both_stays),
-		cmocka_unit_test(odd_sets),
-	};
-
-	return cmocka_run_group_tests_name("pairs", tests, NULL, NULL);
 }

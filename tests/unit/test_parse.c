@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-static void quantities_as_kubernetes_reads_them(void **state)
+TEST(quantities_as_kubernetes_reads_them)
 {
 	static const struct {
 		const char *text;
@@ -40,7 +40,7 @@ static void quantities_as_kubernetes_reads_them(void **state)
 	}
 }
 
-static void what_is_no_quantity_is_refused(void **state)
+TEST(what_is_no_quantity_is_refused)
 {
 	static const struct {
 		const char *text;
@@ -80,7 +80,7 @@ static void what_is_no_quantity_is_refused(void **state)
 	}
 }
 
-static void an_error_suggests_the_nearest_valid_value(void **state)
+TEST(an_error_suggests_the_nearest_valid_value)
 {
 	static const struct {
 		const char *text, *message;
@@ -120,7 +120,7 @@ static void an_error_suggests_the_nearest_valid_value(void **state)
 	assert_false(stow_quantity_meant("123456", buf, 8));
 }
 
-static void an_amount_has_a_unit(void **state)
+TEST(an_amount_has_a_unit)
 {
 	char buf[32];
 
@@ -130,7 +130,7 @@ static void an_amount_has_a_unit(void **state)
 	assert_string_equal(stow_format_amount(1024, buf, sizeof(buf)), "1Ki");
 }
 
-static void whole_numbers(void **state)
+TEST(whole_numbers)
 {
 	uint64_t v = 0;
 
@@ -143,7 +143,7 @@ static void whole_numbers(void **state)
 	assert_int_equal(stow_parse_u64("1\n", 10, &v, NULL), -EINVAL);
 }
 
-static void page_sizes(void **state)
+TEST(page_sizes)
 {
 	uint64_t v = 0;
 	char buf[32];
@@ -163,7 +163,7 @@ static void page_sizes(void **state)
 	assert_int_equal(stow_parse_pagesize("99999999999Gi", &v, NULL), -EINVAL);
 }
 
-static void durations(void **state)
+TEST(durations)
 {
 	static const char *const bad[] = { "",	  "5",	"s",  "-1s", "1.5s",
 					   "5 s", "5S", "5d", "1s ", "0x1s" };
@@ -181,7 +181,7 @@ static void durations(void **state)
 	assert_true(v == UINT64_C(7200000000000));
 }
 
-static void the_nearest_word(void **state)
+TEST(the_nearest_word)
 {
 	static const char *const words[] = { "cpus", "memory", "policy", NULL };
 
@@ -190,7 +190,7 @@ static void the_nearest_word(void **state)
 	assert_int_equal(stow_nearest("bananas", words), -1);
 }
 
-static void times_have_a_unit(void **state)
+TEST(times_have_a_unit)
 {
 	static const char *const bad[] = {
 		"", "5", "s", "-1s", "1.5s", "5 s", "5sec", "1s ", "0x1s"
@@ -213,7 +213,7 @@ static void times_have_a_unit(void **state)
 	assert_int_equal(ns, UINT64_C(7200000000000));
 }
 
-static void hexadecimal_digits(void **state)
+TEST(hexadecimal_digits)
 {
 	const char *text = "1aF-0", *p = text;
 	uint64_t v;
@@ -227,22 +227,4 @@ static void hexadecimal_digits(void **state)
 	assert_true(v == UINT64_MAX && !*p);
 	p = "10000000000000000";
 	assert_false(stow_scan_hex(&p, &v));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(quantities_as_kubernetes_reads_them),
-		cmocka_unit_test(what_is_no_quantity_is_refused),
-		cmocka_unit_test(an_error_suggests_the_nearest_valid_value),
-		cmocka_unit_test(an_amount_has_a_unit),
-		cmocka_unit_test(whole_numbers),
-		cmocka_unit_test(page_sizes),
-		cmocka_unit_test(durations),
-		cmocka_unit_test(the_nearest_word),
-		cmocka_unit_test(times_have_a_unit),
-		cmocka_unit_test(hexadecimal_digits),
-	};
-
-	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
 }

@@ -182,6 +182,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static void file_is(struct setup *s, const char *path, const char *text)
 {
 	_cleanup_free_ char *now = tree_read(s->p->t, path);
@@ -259,10 +261,8 @@ static size_t rows(struct setup *s)
 
 /* --- what must hold ------------------------------------------------------------------------- */
 
-static void made_counted_and_taken_back(void **state)
+WITH_SETUP(made_counted_and_taken_back)
 {
-	struct setup *s = *state;
-
 	played_isolated(s->p, 7, "box/a", 2, NULL);
 	is(s, "0-1", "a", "0-1", "isolated");
 	is_valid(s, "a");
@@ -314,7 +314,7 @@ static void hold(struct setup *s, int pid, const char *id)
 
 /* Two cgroups cannot have the same CPUs and one of them be a partition: the first one ends before
  * the second gets them. */
-static void two_containers_of_a_claim_are_none(void **state)
+WITH_SETUP(two_containers_of_a_claim_are_none)
 {
 	const struct stow_claim_share share = {
 		.id = CLAIM, .part = "main", .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED
@@ -322,7 +322,6 @@ static void two_containers_of_a_claim_are_none(void **state)
 	const struct stow_claim claim = {
 		.uid = CLAIM, .ns = "team", .name = "db", .shares = &share, .n = 1
 	};
-	struct setup *s = *state;
 
 	assert_int_equal(stow_claim_take(&s->p->context, &claim, NULL), 1);
 	hold(s, 7, "a");
@@ -342,9 +341,8 @@ static void two_containers_of_a_claim_are_none(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
-static void undone_before_others_get_its_cpus(void **state)
+WITH_SETUP(undone_before_others_get_its_cpus)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	struct stow_err err = { 0 };
 
@@ -359,9 +357,8 @@ static void undone_before_others_get_its_cpus(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
-static void put_right_when_nothing_overlaps(void **state)
+WITH_SETUP(put_right_when_nothing_overlaps)
 {
-	struct setup *s = *state;
 	char why[STOW_PARTITION_WHY];
 
 	played_isolated(s->p, 7, "box/a", 2, NULL);
@@ -388,9 +385,8 @@ static void put_right_when_nothing_overlaps(void **state)
 }
 
 /* On a level above, and before the start: the container starts, and is no partition until then. */
-static void not_made_where_something_overlaps(void **state)
+WITH_SETUP(not_made_where_something_overlaps)
 {
-	struct setup *s = *state;
 	struct stow_apply_result problems = { 0 };
 
 	tree_mkdir(s->p->t, CGROUPS "/stranger");
@@ -409,10 +405,8 @@ static void not_made_where_something_overlaps(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
-static void what_another_tool_has_set_is_its_own(void **state)
+WITH_SETUP(what_another_tool_has_set_is_its_own)
 {
-	struct setup *s = *state;
-
 	tree_write(s->p->t, BOX "/cpuset.cpus.exclusive", "6-7\n");
 	played_isolated(s->p, 7, "box/a", 2, NULL);
 	is(s, "6-7", "a", "", "member");
@@ -427,9 +421,8 @@ static void what_another_tool_has_set_is_its_own(void **state)
 	file_is(s, BOX "/cpuset.cpus.exclusive", "0-1,6-7");
 }
 
-static void a_failed_attempt_is_put_off(void **state)
+WITH_SETUP(a_failed_attempt_is_put_off)
 {
-	struct setup *s = *state;
 	struct stow_ledger_partition *list;
 	size_t n;
 
@@ -450,9 +443,8 @@ static void a_failed_attempt_is_put_off(void **state)
 	is(s, "0-1", "a", "0-1", "isolated");
 }
 
-static void a_kernel_without_partitions_is_reported_once(void **state)
+WITH_SETUP(a_kernel_without_partitions_is_reported_once)
 {
-	struct setup *s = *state;
 	struct stow_apply_result problems = { 0 };
 	char why[STOW_PARTITION_WHY];
 
@@ -469,9 +461,8 @@ static void a_kernel_without_partitions_is_reported_once(void **state)
 	assert_int_equal(rows(s), 0);
 }
 
-static void follows_a_repin(void **state)
+WITH_SETUP(follows_a_repin)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	struct stow_ledger *ledger = s->p->context.ledger;
 	char reason[] = "";
@@ -495,10 +486,8 @@ static void follows_a_repin(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
-static void partitions_follow_the_configuration(void **state)
+WITH_SETUP(partitions_follow_the_configuration)
 {
-	struct setup *s = *state;
-
 	played_isolated(s->p, 7, "box/a", 2, NULL);
 	/* Broken: nothing is known about what is wanted. */
 	s->p->config->partitions = false;
@@ -516,10 +505,8 @@ static void partitions_follow_the_configuration(void **state)
 }
 
 /* With one CPU off it is valid; with all of them off nothing can be done. */
-static void cpus_go_and_come(void **state)
+WITH_SETUP(cpus_go_and_come)
 {
-	struct setup *s = *state;
-
 	played_isolated(s->p, 7, "box/a", 2, NULL);
 	tree_write(s->p->t, "/sys/devices/system/cpu/present", "0-7\n");
 	tree_write(s->p->t, "/sys/devices/system/cpu/online", "0,2-7\n");
@@ -533,9 +520,8 @@ static void cpus_go_and_come(void **state)
 
 /* The container has made a partition of its own out of one of its CPUs: that is its own affair, and
  * nothing is written for it, again and again, at the starts of others. */
-static void divided_by_the_container_itself(void **state)
+WITH_SETUP(divided_by_the_container_itself)
 {
-	struct setup *s = *state;
 	char why[STOW_PARTITION_WHY];
 
 	played_isolated(s->p, 7, "box/a", 2, NULL);
@@ -556,9 +542,8 @@ static void divided_by_the_container_itself(void **state)
 }
 
 /* Messages have no control characters, whatever a cgroup's name has. */
-static void a_strange_name_is_one_line(void **state)
+WITH_SETUP(a_strange_name_is_one_line)
 {
-	struct setup *s = *state;
 	struct stow_apply_result problems = { 0 };
 
 	tree_mkdir(s->p->t, CGROUPS "/stra\033nger");
@@ -662,39 +647,10 @@ static int kill_everywhere(void (*run)(struct setup *s), bool ended)
 	return at;
 }
 
-static void nothing_is_left_after_a_kill(void **state)
+TEST(nothing_is_left_after_a_kill)
 {
-	(void)state;
 	assert_true(kill_everywhere(places, true) > 50);
 	assert_true(kill_everywhere(places, false) > 50);
 	assert_true(kill_everywhere(releases, true) > 20);
 	assert_true(kill_everywhere(restores, false) > 20);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(made_counted_and_taken_back, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(undone_before_others_get_its_cpus, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(two_containers_of_a_claim_are_none, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(put_right_when_nothing_overlaps, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(not_made_where_something_overlaps, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(what_another_tool_has_set_is_its_own, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(a_failed_attempt_is_put_off, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_kernel_without_partitions_is_reported_once,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(follows_a_repin, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(partitions_follow_the_configuration, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(cpus_go_and_come, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(divided_by_the_container_itself, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_strange_name_is_one_line, set_up, tear_down),
-		cmocka_unit_test(nothing_is_left_after_a_kill),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static void move_away(struct tree *t, const char *path, const char *to)
 }
 
 /* From whatever folder the one before was looked at. */
-static void each_is_read_wherever_the_one_before_was(void **state)
+TEST(each_is_read_wherever_the_one_before_was)
 {
 	static const char *const above[] = { "/a",  "/a", "/a",	  "", "/a", "/a/b", "/a/b",
 					     "/ab", "/a", "/a/b", "", "",   "/a/b" };
@@ -77,7 +77,7 @@ static void each_is_read_wherever_the_one_before_was(void **state)
 }
 
 /* Names are given again; what has the name now is not the container. */
-static void another_cgroup_of_that_name_is_not_it(void **state)
+TEST(another_cgroup_of_that_name_is_not_it)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_peek_done) struct stow_peek peek = { 0 };
@@ -104,7 +104,7 @@ static void another_cgroup_of_that_name_is_not_it(void **state)
 }
 
 /* What a part of a hierarchy begins with has nothing above it; a path that leads out is none. */
-static void unusual_paths_are_left_to_opening(void **state)
+TEST(unusual_paths_are_left_to_opening)
 {
 	static char path[][16] = { "/a", "/", "/a/../a/1", "/elsewhere" };
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -127,15 +127,4 @@ static void unusual_paths_are_left_to_opening(void **state)
 	tree_remove(t, "/mnt/a/1/cpuset.cpus.effective"); /* its controller was taken away */
 	assert_false(has(&peek, t, &id, 1));
 	stow_cgroup_id_done(&id);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_is_read_wherever_the_one_before_was),
-		cmocka_unit_test(another_cgroup_of_that_name_is_not_it),
-		cmocka_unit_test(unusual_paths_are_left_to_opening),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ static pid_t start(void)
 	return pid;
 }
 
-static void signals_the_process_that_was_meant(void **state)
+TEST(signals_the_process_that_was_meant)
 {
 	struct stow_root *root = *state;
 	struct stow_pidref ref, earlier;
@@ -39,7 +39,7 @@ static void signals_the_process_that_was_meant(void **state)
 	assert_int_equal(stow_pidref_signal(root, &ref, SIGTERM), -ESRCH);
 }
 
-static void no_group_and_no_ended_process_is_signalled(void **state)
+TEST(no_group_and_no_ended_process_is_signalled)
 {
 	const struct stow_pidref none = { 0 }, group = { .pid = -1 };
 
@@ -60,10 +60,5 @@ static int tear_down(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(signals_the_process_that_was_meant),
-		cmocka_unit_test(no_group_and_no_ended_process_is_signalled),
-	};
-
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return unit_run(set_up, tear_down);
 }

@@ -67,7 +67,7 @@ static void assert_set(const struct stow_idset *set, const char *list)
 	assert_string_equal(stow_idset_format(set, buf, sizeof(buf)), list);
 }
 
-static void the_tightest_node_that_fits(void **state)
+TEST(the_tightest_node_that_fits)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 4, .memory = 4 * GI };
@@ -86,7 +86,7 @@ static void the_tightest_node_that_fits(void **state)
 			    "node 2: 4 CPUs and 4Gi memory fit; tightest of 2 nodes that fit");
 }
 
-static void a_refusal_names_what_is_short(void **state)
+TEST(a_refusal_names_what_is_short)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 6 };
@@ -116,7 +116,7 @@ static void a_refusal_names_what_is_short(void **state)
 			    "16Gi memory not promised, but only 12Gi free");
 }
 
-static void a_long_refusal_stays_short(void **state)
+TEST(a_long_refusal_stays_short)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 9 };
@@ -132,7 +132,7 @@ static void a_long_refusal_stays_short(void **state)
 	assert_string_equal(s.refusal->nodes[0].text, "is fenced");
 }
 
-static void fenced_nodes_get_nothing(void **state)
+TEST(fenced_nodes_get_nothing)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 1 };
@@ -147,7 +147,7 @@ static void fenced_nodes_get_nothing(void **state)
 			    "1 CPU on one NUMA node; node 0 is fenced, node 1 is fenced");
 }
 
-static void best_effort_takes_near_nodes_and_divides_evenly(void **state)
+TEST(best_effort_takes_near_nodes_and_divides_evenly)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = {
@@ -168,7 +168,7 @@ static void best_effort_takes_near_nodes_and_divides_evenly(void **state)
 			    "node has room, distance up to 12");
 }
 
-static void restricted_keeps_to_what_the_empty_machine_needs(void **state)
+TEST(restricted_keeps_to_what_the_empty_machine_needs)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true,
@@ -191,7 +191,7 @@ static void restricted_keeps_to_what_the_empty_machine_needs(void **state)
 	assert_int_equal(s.plan->n_shares, 3);
 }
 
-static void spread_uses_as_many_as_can_take_an_even_share(void **state)
+TEST(spread_uses_as_many_as_can_take_an_even_share)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = {
@@ -210,7 +210,7 @@ static void spread_uses_as_many_as_can_take_an_even_share(void **state)
 					    "evenly over 3 of 4");
 }
 
-static void the_device_decides(void **state)
+TEST(the_device_decides)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 3, .near = "eth0" };
@@ -233,7 +233,7 @@ static void the_device_decides(void **state)
 }
 
 /* A GPU's memory is a node without CPUs (Grace-Blackwell). */
-static void a_device_on_a_node_without_cpus(void **state)
+TEST(a_device_on_a_node_without_cpus)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 3, .near = "gpu0" };
@@ -271,7 +271,7 @@ static void a_device_on_a_node_without_cpus(void **state)
 	assert_non_null(strstr(s.plan->reason, "; with the node 3 of gpu0"));
 }
 
-static void a_device_of_which_the_node_is_not_known(void **state)
+TEST(a_device_of_which_the_node_is_not_known)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 3, .near = "vda" };
@@ -283,7 +283,7 @@ static void a_device_of_which_the_node_is_not_known(void **state)
 }
 
 /* Neighbours in the list may be near while the ends are not. */
-static void distance_is_that_of_the_farthest_two(void **state)
+TEST(distance_is_that_of_the_farthest_two)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true,
@@ -302,7 +302,7 @@ static void distance_is_that_of_the_farthest_two(void **state)
 					    "room, distance up to 50 (assumed)");
 }
 
-static void one_cpu_must_stay(void **state)
+TEST(one_cpu_must_stay)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true,
@@ -328,7 +328,7 @@ static void one_cpu_must_stay(void **state)
 	assert_non_null(strstr(s.refusal->text, "16Gi of 16Gi memory"));
 }
 
-static void a_refusal_names_unknown_memory(void **state)
+TEST(a_refusal_names_unknown_memory)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 1, .memory = GI };
@@ -342,7 +342,7 @@ static void a_refusal_names_unknown_memory(void **state)
 	assert_string_equal(s.refusal->nodes[0].text, "its memory is unknown");
 }
 
-static void named_nodes_only(void **state)
+TEST(named_nodes_only)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .cpus = 2 };
@@ -364,7 +364,7 @@ static void named_nodes_only(void **state)
 	assert_int_equal(plan_near(&s, &req, 0), -EINVAL);
 }
 
-static void memory_without_cpus_is_given_only_by_name(void **state)
+TEST(memory_without_cpus_is_given_only_by_name)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = {
@@ -386,7 +386,7 @@ static void memory_without_cpus_is_given_only_by_name(void **state)
 	assert_int_equal(plan(&s, &req), -EINVAL);
 }
 
-static void a_node_without_memory_takes_none(void **state)
+TEST(a_node_without_memory_takes_none)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 2, .memory = GI };
@@ -407,7 +407,7 @@ static void a_node_without_memory_takes_none(void **state)
 	assert_int_equal(s.plan->shares[1].memory, GI);
 }
 
-static void no_number_still_needs_a_cpu_to_run_on(void **state)
+TEST(no_number_still_needs_a_cpu_to_run_on)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .memory = GI };
@@ -419,7 +419,7 @@ static void no_number_still_needs_a_cpu_to_run_on(void **state)
 	assert_string_equal(s.plan->reason, "node 1: 1Gi memory fits; the only node that fits");
 }
 
-static void pools_grow_out_of_memory(void **state)
+TEST(pools_grow_out_of_memory)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 1, .memory = 15 * GI };
@@ -443,7 +443,7 @@ static void pools_grow_out_of_memory(void **state)
 
 /* --- exclusive CPUs ---------------------------------------------------------------------------- */
 
-static void exclusive_leaves_something_for_the_rest(void **state)
+TEST(exclusive_leaves_something_for_the_rest)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 4, .cpu_mode = STOW_CPU_EXCLUSIVE };
@@ -473,7 +473,7 @@ static void assert_taken(const char *takeable, uint32_t count, const char *expec
 	stow_topology_free(t);
 }
 
-static void whole_cores_then_one_cache_then_tightest(void **state)
+TEST(whole_cores_then_one_cache_then_tightest)
 {
 	assert_taken("0-15", 2, "0,8");
 	assert_taken("0-15", 4, "0-1,8-9");
@@ -493,7 +493,7 @@ static void whole_cores_then_one_cache_then_tightest(void **state)
 	assert_taken("0-4", 5, "0-4");
 }
 
-static void cpus_that_are_not_there(void **state)
+TEST(cpus_that_are_not_there)
 {
 	struct stow_topology *t = machine_new(1, 2, 1, 0, GI);
 	struct stow_idset from, taken = { 0 };
@@ -508,7 +508,7 @@ static void cpus_that_are_not_there(void **state)
 	stow_topology_free(t);
 }
 
-static void exclusive_shares_are_whole_cores(void **state)
+TEST(exclusive_shares_are_whole_cores)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true,
@@ -534,7 +534,7 @@ static struct stow_topology *hybrid(void)
 	return t;
 }
 
-static void full_cores_are_not_shared(void **state)
+TEST(full_cores_are_not_shared)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 3, .cpu_mode = STOW_CPU_EXCLUSIVE };
@@ -572,7 +572,7 @@ static void full_cores_are_not_shared(void **state)
 	assert_int_equal(plan(&s, &req), 0);
 }
 
-static void full_cores_divide_as_cores(void **state)
+TEST(full_cores_divide_as_cores)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true,
@@ -599,7 +599,7 @@ static void full_cores_divide_as_cores(void **state)
 		assert_int_equal(s.plan->shares[i].cpus, 2);
 }
 
-static void full_cores_of_different_sizes(void **state)
+TEST(full_cores_of_different_sizes)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 3, .cpu_mode = STOW_CPU_EXCLUSIVE };
@@ -620,7 +620,7 @@ static void full_cores_of_different_sizes(void **state)
 	assert_string_equal(s.refusal->suggestion, "2 CPUs would fit on node 0");
 }
 
-static void full_cores_of_isolated_cpus(void **state)
+TEST(full_cores_of_isolated_cpus)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
@@ -637,7 +637,7 @@ static void full_cores_of_isolated_cpus(void **state)
 					     "free in whole cores");
 }
 
-static void isolated_cpus_come_from_the_isolated_ones_alone(void **state)
+TEST(isolated_cpus_come_from_the_isolated_ones_alone)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 4, .cpu_mode = STOW_CPU_ISOLATED };
@@ -670,7 +670,7 @@ static void isolated_cpus_come_from_the_isolated_ones_alone(void **state)
 	assert_set(&s.plan->cpus, "2-3,6-7,11,15");
 }
 
-static void isolated_cpus_are_given_for_isolated_requests_only(void **state)
+TEST(isolated_cpus_are_given_for_isolated_requests_only)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 4 };
@@ -691,7 +691,7 @@ static void isolated_cpus_are_given_for_isolated_requests_only(void **state)
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 }
 
-static void a_refusal_names_missing_isolated_cpus(void **state)
+TEST(a_refusal_names_missing_isolated_cpus)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
@@ -705,7 +705,7 @@ static void a_refusal_names_missing_isolated_cpus(void **state)
 }
 
 /* A partition isolates CPUs that are not isolated by themselves. */
-static void partitions_take_ordinary_cpus(void **state)
+TEST(partitions_take_ordinary_cpus)
 {
 	_cleanup_(scene_done) struct scene s;
 	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
@@ -735,7 +735,7 @@ static void partitions_take_ordinary_cpus(void **state)
 
 /* Bounds of processor time, which others have no part in, and far above what it takes, for slow
  * machines and sanitizers; an exponential planner would not come back at all. */
-static void large_machines_take_no_time(void **state)
+TEST(large_machines_take_no_time)
 {
 	static const int sizes[] = { 64, 1024 };
 
@@ -753,43 +753,4 @@ static void large_machines_take_no_time(void **state)
 			assert_int_equal(plan(&s, &req), policy ? 0 : -ENOSPC);
 			assert_true(clock() - start < 5 * CLOCKS_PER_SEC);
 		}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_tightest_node_that_fits),
-		cmocka_unit_test(a_refusal_names_what_is_short),
-		cmocka_unit_test(a_long_refusal_stays_short),
-		cmocka_unit_test(fenced_nodes_get_nothing),
-		cmocka_unit_test(best_effort_takes_near_nodes_and_divides_evenly),
-		cmocka_unit_test(restricted_keeps_to_what_the_empty_machine_needs),
-		cmocka_unit_test(spread_uses_as_many_as_can_take_an_even_share),
-		cmocka_unit_test(the_device_decides),
-		cmocka_unit_test(a_device_on_a_node_without_cpus),
-		cmocka_unit_test(a_device_of_which_the_node_is_not_known),
-		cmocka_unit_test(distance_is_that_of_the_farthest_two),
-		cmocka_unit_test(one_cpu_must_stay),
-		cmocka_unit_test(a_refusal_names_unknown_memory),
-		cmocka_unit_test(named_nodes_only),
-		cmocka_unit_test(memory_without_cpus_is_given_only_by_name),
-		cmocka_unit_test(a_node_without_memory_takes_none),
-		cmocka_unit_test(no_number_still_needs_a_cpu_to_run_on),
-		cmocka_unit_test(pools_grow_out_of_memory),
-		cmocka_unit_test(exclusive_leaves_something_for_the_rest),
-		cmocka_unit_test(whole_cores_then_one_cache_then_tightest),
-		cmocka_unit_test(cpus_that_are_not_there),
-		cmocka_unit_test(exclusive_shares_are_whole_cores),
-		cmocka_unit_test(full_cores_are_not_shared),
-		cmocka_unit_test(full_cores_divide_as_cores),
-		cmocka_unit_test(full_cores_of_different_sizes),
-		cmocka_unit_test(full_cores_of_isolated_cpus),
-		cmocka_unit_test(isolated_cpus_come_from_the_isolated_ones_alone),
-		cmocka_unit_test(isolated_cpus_are_given_for_isolated_requests_only),
-		cmocka_unit_test(a_refusal_names_missing_isolated_cpus),
-		cmocka_unit_test(partitions_take_ordinary_cpus),
-		cmocka_unit_test(large_machines_take_no_time),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -495,22 +495,12 @@ static void play(int max_nodes, bool exact)
 	assert_true(placed > ROUNDS / 10 && refused > ROUNDS / 10 && nonsense < ROUNDS / 2);
 }
 
-static void small_machines_are_searched_exactly(void **state)
+TEST(small_machines_are_searched_exactly)
 {
 	play(6, true);
 }
 
-static void large_machines_keep_the_promises(void **state)
+TEST(large_machines_keep_the_promises)
 {
 	play(40, false);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(small_machines_are_searched_exactly),
-		cmocka_unit_test(large_machines_keep_the_promises),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

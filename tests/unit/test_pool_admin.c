@@ -146,7 +146,7 @@ static int set(struct machine *m, uint64_t pages, struct stow_pool_change *chang
 	return stow_pool_set(m->t->root, m->ledger, 0, M2, pages, false, change, err);
 }
 
-static void a_pool_without_promises_takes_any_number(void **state)
+TEST(a_pool_without_promises_takes_any_number)
 {
 	_machine_ m = machine_start((struct played){ .total = 8, .used = 3, .most = 64 },
 				    (struct played){ 0 });
@@ -163,7 +163,7 @@ static void a_pool_without_promises_takes_any_number(void **state)
 	assert_true(stow_pool_change_is_whole(&change));
 }
 
-static void a_partial_change_of_a_pool_is_returned(void **state)
+TEST(a_partial_change_of_a_pool_is_returned)
 {
 	_machine_ m = machine_start((struct played){ .most = 50 }, (struct played){ 0 });
 	struct stow_pool_change change;
@@ -176,7 +176,7 @@ static void a_partial_change_of_a_pool_is_returned(void **state)
 	assert_true(stow_pool_change_is_whole(&change));
 }
 
-static void promised_pages_stay(void **state)
+TEST(promised_pages_stay)
 {
 	_machine_ m = machine_start((struct played){ .total = 10, .used = 3, .most = 64 },
 				    (struct played){ 0 });
@@ -200,7 +200,7 @@ static void promised_pages_stay(void **state)
 	assert_int_equal(set(m, 5, &change, NULL), 0);
 }
 
-static void reservations_are_promises(void **state)
+TEST(reservations_are_promises)
 {
 	_machine_ m =
 		machine_start((struct played){ .total = 10, .most = 64 }, (struct played){ 0 });
@@ -213,7 +213,7 @@ static void reservations_are_promises(void **state)
 	assert_int_equal(change.before, 10);
 }
 
-static void names_are_few(void **state)
+TEST(names_are_few)
 {
 	_machine_ m =
 		machine_start((struct played){ .total = 99, .most = 99 }, (struct played){ 0 });
@@ -231,7 +231,7 @@ static void names_are_few(void **state)
 	assert_non_null(strstr(err.msg, "and 3 more)"));
 }
 
-static void a_number_that_was_set_is_the_administrators(void **state)
+TEST(a_number_that_was_set_is_the_administrators)
 {
 	_machine_ m =
 		machine_start((struct played){ .total = 5, .most = 64 }, (struct played){ 0 });
@@ -245,7 +245,7 @@ static void a_number_that_was_set_is_the_administrators(void **state)
 	assert_int_equal(m->small.total, 12);
 }
 
-static void a_failed_write_keeps_the_ledger(void **state)
+TEST(a_failed_write_keeps_the_ledger)
 {
 	_machine_ m =
 		machine_start((struct played){ .total = 5, .most = 64 }, (struct played){ 0 });
@@ -257,7 +257,7 @@ static void a_failed_write_keeps_the_ledger(void **state)
 	assert_int_equal(added(m), 5);
 }
 
-static void the_write_of_a_killed_hook_is_counted_first(void **state)
+TEST(the_write_of_a_killed_hook_is_counted_first)
 {
 	_machine_ m =
 		machine_start((struct played){ .total = 9, .most = 64 }, (struct played){ 0 });
@@ -275,7 +275,7 @@ static void the_write_of_a_killed_hook_is_counted_first(void **state)
 	assert_int_equal(added(m), 0);
 }
 
-static void splitting_gives_small_pages(void **state)
+TEST(splitting_gives_small_pages)
 {
 	_machine_ m = machine_start((struct played){ .total = 10, .most = 9999 },
 				    (struct played){ .total = 3, .used = 1, .most = 3 });
@@ -295,7 +295,7 @@ static void splitting_gives_small_pages(void **state)
 			 -EOPNOTSUPP);
 }
 
-static void promised_large_pages_are_not_split(void **state)
+TEST(promised_large_pages_are_not_split)
 {
 	_machine_ m = machine_start((struct played){ .most = 9999 },
 				    (struct played){ .total = 6, .most = 6 });
@@ -312,7 +312,7 @@ static void promised_large_pages_are_not_split(void **state)
 	assert_int_equal(m->large.total, 5);
 }
 
-static void a_missing_pool_is_an_error(void **state)
+TEST(a_missing_pool_is_an_error)
 {
 	_machine_ m = machine_start((struct played){ 0 }, (struct played){ 0 });
 	struct stow_pool_change change;
@@ -323,7 +323,7 @@ static void a_missing_pool_is_an_error(void **state)
 }
 
 /* A memory block went offline, and the kernel dissolved the free pages in it. */
-static void pages_that_went_are_not_taken_from_others(void **state)
+TEST(pages_that_went_are_not_taken_from_others)
 {
 	_cleanup_(machine_end) struct machine *m =
 		machine_start((struct played){ 6, 0, 0, 100 }, (struct played){ 0 });
@@ -344,24 +344,4 @@ static void pages_that_went_are_not_taken_from_others(void **state)
 	assert_int_equal(m->small.total, 8);
 	assert_int_equal(stow_ledger_pool_get(m->ledger, 0, M2, &row, &err), 0);
 	assert_int_equal(row.added, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_pool_without_promises_takes_any_number),
-		cmocka_unit_test(a_partial_change_of_a_pool_is_returned),
-		cmocka_unit_test(promised_pages_stay),
-		cmocka_unit_test(reservations_are_promises),
-		cmocka_unit_test(names_are_few),
-		cmocka_unit_test(a_number_that_was_set_is_the_administrators),
-		cmocka_unit_test(a_failed_write_keeps_the_ledger),
-		cmocka_unit_test(the_write_of_a_killed_hook_is_counted_first),
-		cmocka_unit_test(splitting_gives_small_pages),
-		cmocka_unit_test(promised_large_pages_are_not_split),
-		cmocka_unit_test(a_missing_pool_is_an_error),
-		cmocka_unit_test(pages_that_went_are_not_taken_from_others),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

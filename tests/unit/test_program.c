@@ -82,6 +82,13 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define BOTH(name)                                    \
+	UNIT_BODY(name, struct setup *s)              \
+	UNIT_ADD(name, " (v2)", set_up_v2, tear_down) \
+	UNIT_ADD(name, " (v1)", set_up_v1, tear_down) \
+	static void name##_(struct setup *s)
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up_v2, tear_down)
+
 /* Make the cgroup as systemd makes a scope, with the sets that were planned; and on v1 with those
  * of the cgroup above. */
 static int join(void *ctx, const struct stow_made_sets *planned, struct stow_err *err)
@@ -153,9 +160,8 @@ static void collect(struct setup *s)
 	stow_gc_result_done(&result);
 }
 
-static void a_program_has_what_a_container_has(void **state)
+BOTH(a_program_has_what_a_container_has)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 };
 	struct stow_request request = request_of(1, 2, true);
 	struct stow_idset taken;
@@ -182,9 +188,8 @@ static void a_program_has_what_a_container_has(void **state)
 	assert_int_equal(records(s), 0);
 }
 
-static void a_shared_program_leaves_exclusive_cpus(void **state)
+BOTH(a_shared_program_leaves_exclusive_cpus)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed shared = { 0 }, own = { 0 };
 	struct stow_request request = request_of(0, 1, false);
 	int first;
@@ -208,7 +213,7 @@ static void a_shared_program_leaves_exclusive_cpus(void **state)
 	assert_int_equal(s->k->s->cgroups[first].cpus_effective, 0xf & ~own.cpus.bits[0]);
 }
 
-static void a_name_is_one_programs(void **state)
+BOTH(a_name_is_one_programs)
 {
 	static const char *const bad[] = {
 		"",	    "-x",
@@ -217,7 +222,6 @@ static void a_name_is_one_programs(void **state)
 		"a@b",	    "..",
 		"\xc3\xa4", "0123456789012345678901234567890123456789012345678901234567890123",
 	};
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 }, second = { 0 };
 	struct stow_request request = request_of(-1, 1, false);
 	struct stow_err err;
@@ -233,9 +237,8 @@ static void a_name_is_one_programs(void **state)
 	assert_int_equal(records(s), 1);
 }
 
-static void what_does_not_fit_is_refused_before_anything_changes(void **state)
+BOTH(what_does_not_fit_is_refused_before_anything_changes)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 };
 	struct stow_request request = request_of(0, 5, true);
 	struct stow_err err;
@@ -252,9 +255,8 @@ static void what_does_not_fit_is_refused_before_anything_changes(void **state)
 }
 
 /* The scope is made for the plan: nothing is left to write, nor to tell systemd. */
-static void a_scope_has_its_sets_from_the_start(void **state)
+WITH_SETUP(a_scope_has_its_sets_from_the_start)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed shared = { 0 }, own = { 0 }, any = { 0 };
 	struct stow_request request = request_of(1, 2, false);
 
@@ -291,9 +293,8 @@ static void take_node_0(struct setup *s)
 }
 
 /* The room is taken after the program was planned there, and before it has its record. */
-static void a_program_that_comes_between_is_respected(void **state)
+BOTH(a_program_that_comes_between_is_respected)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 };
 	struct stow_request request = request_of(-1, 2, true);
 	struct stow_err err = { 0 };
@@ -308,9 +309,8 @@ static void a_program_that_comes_between_is_respected(void **state)
 }
 
 /* v2 accepts what the cgroup above does not have, and uses that one's whole set. */
-static void a_narrow_cgroup_above_is_respected(void **state)
+WITH_SETUP(a_narrow_cgroup_above_is_respected)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 }, none = { 0 };
 	struct stow_request request = request_of(0, 2, true);
 	struct stow_err err = { 0 };
@@ -332,9 +332,8 @@ static void a_narrow_cgroup_above_is_respected(void **state)
 }
 
 /* The process is killed at each access, one after the other: garbage collection takes all back. */
-static void killed_at_any_step_nothing_is_lost(void **state)
+BOTH(killed_at_any_step_nothing_is_lost)
 {
-	struct setup *s = *state;
 	struct stow_request request = request_of(1, 2, true);
 	unsigned long at;
 	bool killed = true;
@@ -371,9 +370,8 @@ static void killed_at_any_step_nothing_is_lost(void **state)
 }
 
 /* An access fails, one after the other: either the program is placed, or nothing is granted. */
-static void what_fails_leaves_nothing(void **state)
+BOTH(what_fails_leaves_nothing)
 {
-	struct setup *s = *state;
 	struct stow_request request = request_of(1, 2, true);
 	unsigned long failed = 0;
 
@@ -410,7 +408,7 @@ static void what_fails_leaves_nothing(void **state)
 
 /* --- groups without systemd ----------------------------------------------- */
 
-static void empty_groups_are_removed(void **state)
+TEST(empty_groups_are_removed)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err = { 0 };
@@ -438,7 +436,7 @@ static void empty_groups_are_removed(void **state)
 	assert_int_equal(stow_program_remove(t->root, "nosuch", &err), 0);
 }
 
-static void the_default_size_is_read(void **state)
+TEST(the_default_size_is_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err;
@@ -455,29 +453,4 @@ static void the_default_size_is_read(void **state)
 		tree_write(t, "/proc/meminfo", "%s", odd[i]);
 		assert_int_equal(stow_pool_default_size(t->root, &size, &err), -ENOENT);
 	}
-}
-
-#define BOTH(f)                                                   \
-	cmocka_unit_test_setup_teardown(f, set_up_v2, tear_down), \
-		cmocka_unit_test_setup_teardown(f, set_up_v1, tear_down)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		BOTH(a_program_has_what_a_container_has),
-		BOTH(a_shared_program_leaves_exclusive_cpus),
-		BOTH(a_name_is_one_programs),
-		BOTH(what_does_not_fit_is_refused_before_anything_changes),
-		cmocka_unit_test_setup_teardown(a_scope_has_its_sets_from_the_start, set_up_v2,
-						tear_down),
-		BOTH(a_program_that_comes_between_is_respected),
-		cmocka_unit_test_setup_teardown(a_narrow_cgroup_above_is_respected, set_up_v2,
-						tear_down),
-		BOTH(killed_at_any_step_nothing_is_lost),
-		BOTH(what_fails_leaves_nothing),
-		cmocka_unit_test(empty_groups_are_removed),
-		cmocka_unit_test(the_default_size_is_read),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

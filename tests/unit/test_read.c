@@ -23,7 +23,7 @@ static int letters(size_t n)
 	return fd;
 }
 
-static void reads_up_to_the_bound(void **state)
+TEST(reads_up_to_the_bound)
 {
 	static const size_t sizes[] = { 0, 5, 65535, 65536, 65537, LARGE };
 
@@ -44,7 +44,7 @@ static void reads_up_to_the_bound(void **state)
 	}
 }
 
-static void names_the_file(void **state)
+TEST(names_the_file)
 {
 	struct stow_err err = { 0 };
 	char *text = NULL;
@@ -56,7 +56,7 @@ static void names_the_file(void **state)
 	assert_null(text);
 }
 
-static void a_short_file_is_read_from_its_beginning(void **state)
+TEST(a_short_file_is_read_from_its_beginning)
 {
 	_cleanup_close_ int fd = letters(4);
 	char buf[6], small[5];
@@ -67,15 +67,4 @@ static void a_short_file_is_read_from_its_beginning(void **state)
 		assert_int_equal(lseek(fd, 3, SEEK_SET), 3);
 	}
 	assert_int_equal(stow_read_short(fd, small, sizeof(small)), -E2BIG);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_up_to_the_bound),
-		cmocka_unit_test(names_the_file),
-		cmocka_unit_test(a_short_file_is_read_from_its_beginning),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

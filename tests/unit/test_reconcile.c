@@ -43,6 +43,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 /* A round, and what it counted. */
 static void round_counts(struct setup *s, bool observe, uint64_t adopted, uint64_t restored,
 			 uint64_t refused)
@@ -75,9 +77,8 @@ static void grant_is(struct setup *s, const char *id, const char *cpus, const ch
 	assert_string_equal(stow_idset_format(&record->nodes, buf, sizeof(buf)), nodes);
 }
 
-static void a_machine_at_rest_is_left_alone(void **state)
+WITH_SETUP(a_machine_at_rest_is_left_alone)
 {
-	struct setup *s = *state;
 	uint32_t before;
 
 	round_counts(s, false, 0, 0, 0);
@@ -88,9 +89,8 @@ static void a_machine_at_rest_is_left_alone(void **state)
 	assert_int_equal(drift_of(s, "own"), STOW_DRIFT_NONE);
 }
 
-static void what_fits_is_adopted(void **state)
+WITH_SETUP(what_fits_is_adopted)
 {
-	struct setup *s = *state;
 	char kind[32];
 
 	round_counts(s, false, 0, 0, 0);
@@ -108,9 +108,8 @@ static void what_fits_is_adopted(void **state)
 	assert_int_equal(played_records(s->p), 2);
 }
 
-static void a_promise_moves_with_its_node(void **state)
+WITH_SETUP(a_promise_moves_with_its_node)
 {
-	struct setup *s = *state;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 
 	played_write(s->p, "shared", "cpuset.cpus", "2-3");
@@ -123,9 +122,8 @@ static void a_promise_moves_with_its_node(void **state)
 	round_counts(s, false, 0, 0, 0);
 }
 
-static void what_does_not_fit_is_put_back_once(void **state)
+WITH_SETUP(what_does_not_fit_is_put_back_once)
 {
-	struct setup *s = *state;
 	char kind[32];
 
 	/* Into the other's own CPUs. */
@@ -151,10 +149,8 @@ static void what_does_not_fit_is_put_back_once(void **state)
 }
 
 /* Of four CPUs two are promised to a shared container. */
-static void cpus_that_others_were_promised_do_not_fit(void **state)
+WITH_SETUP(cpus_that_others_were_promised_do_not_fit)
 {
-	struct setup *s = *state;
-
 	played_container(s->p, 9, "third", 0, 2, 0, false);
 	round_counts(s, false, 0, 0, 0);
 	played_write(s->p, "own", "cpuset.cpus", "0-2");
@@ -166,10 +162,8 @@ static void cpus_that_others_were_promised_do_not_fit(void **state)
 	played_has(s->p, "third", "0-1", "0");
 }
 
-static void no_room_on_the_new_node_does_not_fit(void **state)
+WITH_SETUP(no_room_on_the_new_node_does_not_fit)
 {
-	struct setup *s = *state;
-
 	played_container(s->p, 9, "large", 0, 1, 13 * GIB, false);
 	played_container(s->p, 10, "wide", 1, 1, 4 * GIB, false);
 	played_write(s->p, "wide", "cpuset.mems", "0");
@@ -177,18 +171,15 @@ static void no_room_on_the_new_node_does_not_fit(void **state)
 	played_has(s->p, "wide", "4-7", "1");
 }
 
-static void taking_all_cpus_does_not_fit(void **state)
+WITH_SETUP(taking_all_cpus_does_not_fit)
 {
-	struct setup *s = *state;
-
 	played_write(s->p, "own", "cpuset.cpus", "0-7");
 	round_counts(s, false, 0, 1, 0);
 	played_has(s->p, "own", "0-1", "0");
 }
 
-static void observing_changes_nothing_and_counts_once(void **state)
+WITH_SETUP(observing_changes_nothing_and_counts_once)
 {
-	struct setup *s = *state;
 	uint32_t before;
 
 	round_counts(s, true, 0, 0, 0);
@@ -205,9 +196,8 @@ static void observing_changes_nothing_and_counts_once(void **state)
 	assert_int_equal(stow_ledger_changes(s->p->context.ledger), before);
 }
 
-static void kubelets_are_left_alone(void **state)
+WITH_SETUP(kubelets_are_left_alone)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	static const char path[] = "kubepods/pod6f1fba0d-9b7c-4a5e-8f6a-1d2e3c4b5a69";
@@ -229,9 +219,8 @@ static void kubelets_are_left_alone(void **state)
 	assert_true(stow_reconcile_is_foreign(s->reconcile, record->key));
 }
 
-static void ended_containers_are_left_to_gc(void **state)
+WITH_SETUP(ended_containers_are_left_to_gc)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 
 	round_counts(s, false, 0, 0, 0);
@@ -271,10 +260,8 @@ static void come_back_in_the_next_round(struct setup *s)
 	s->p->ops.before = come_back;
 }
 
-static void cpus_that_come_while_others_are_applied_are_applied_next(void **state)
+WITH_SETUP(cpus_that_come_while_others_are_applied_are_applied_next)
 {
-	struct setup *s = *state;
-
 	round_counts(s, false, 0, 0, 0);
 	online_is(s->p, "0-6", "4-6");
 	come_back_in_the_next_round(s);
@@ -285,9 +272,8 @@ static void cpus_that_come_while_others_are_applied_are_applied_next(void **stat
 }
 
 /* What it ran on meanwhile was written for another machine than the one that is looked at. */
-static void cpus_given_meanwhile_are_no_other_tools_change(void **state)
+WITH_SETUP(cpus_given_meanwhile_are_no_other_tools_change)
 {
-	struct setup *s = *state;
 	char kind[32];
 
 	online_is(s->p, "0-7", "4-7");
@@ -305,13 +291,12 @@ static void cpus_given_meanwhile_are_no_other_tools_change(void **state)
 
 /* The administrator reserves a CPU, and the agent reads its configuration again: the sets that were
  * right before are no other tool's change. */
-static void reserved_cpus_are_applied_and_not_adopted(void **state)
+WITH_SETUP(reserved_cpus_are_applied_and_not_adopted)
 {
 	static const char text[] = "reserved:\n  - node: 1\n    count: 1\n";
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
 	_cleanup_close_ int agent = -EBADF;
-	struct setup *s = *state;
 
 	agent = stow_root_openat(s->p->t->root, O_RDWR | O_CREAT, 0600, NULL, "%s",
 				 STOW_AGENT_LOCK_PATH);
@@ -335,10 +320,9 @@ static void reserved_cpus_are_applied_and_not_adopted(void **state)
 
 /* An exclusive container ends, and the write that gives its CPU back fails: the next run's work,
  * and no other tool's change. */
-static void what_a_failed_run_has_left_is_not_adopted(void **state)
+WITH_SETUP(what_a_failed_run_has_left_is_not_adopted)
 {
 	static const struct stow_apply_options plain = { 0 };
-	struct setup *s = *state;
 
 	played_container(s->p, 9, "brief", 1, 1, 0, true);
 	round_counts(s, false, 0, 0, 0);
@@ -359,9 +343,8 @@ static void what_a_failed_run_has_left_is_not_adopted(void **state)
 	round_counts(s, false, 1, 0, 0);
 }
 
-static void a_failure_is_reported_and_other_containers_are_checked(void **state)
+WITH_SETUP(a_failure_is_reported_and_other_containers_are_checked)
 {
-	struct setup *s = *state;
 	struct stow_reconcile_result result;
 	struct stow_err err = { 0 };
 
@@ -378,9 +361,8 @@ static void a_failure_is_reported_and_other_containers_are_checked(void **state)
 }
 
 /* cgroup v1: the kernel takes a node whose memory goes out of all sets, for good. */
-static void a_node_that_comes_back_is_given_back(void **state)
+WITH_SETUP(a_node_that_comes_back_is_given_back)
 {
-	struct setup *s = *state;
 	struct tree *t = s->p->t;
 
 	tree_write(t, "/sys/devices/system/node/has_memory", "0-1\n");
@@ -395,10 +377,9 @@ static void a_node_that_comes_back_is_given_back(void **state)
 }
 
 /* One of two: it lacks what has come, and no other tool is blamed for it. */
-static void a_part_that_comes_back_is_given_back(void **state)
+WITH_SETUP(a_part_that_comes_back_is_given_back)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	struct setup *s = *state;
 	struct tree *t = s->p->t;
 	char kind[32];
 
@@ -417,32 +398,4 @@ static void a_part_that_comes_back_is_given_back(void **state)
 	round_counts(s, false, 0, 0, 0);
 	played_has(s->p, "shared", "4-7", "0-1");
 	assert_string_equal(played_event(s->p, "shared", kind, sizeof(kind)), "placed");
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_machine_at_rest_is_left_alone),
-		TEST(what_fits_is_adopted),
-		TEST(a_promise_moves_with_its_node),
-		TEST(what_does_not_fit_is_put_back_once),
-		TEST(cpus_that_others_were_promised_do_not_fit),
-		TEST(no_room_on_the_new_node_does_not_fit),
-		TEST(taking_all_cpus_does_not_fit),
-		TEST(observing_changes_nothing_and_counts_once),
-		TEST(kubelets_are_left_alone),
-		TEST(ended_containers_are_left_to_gc),
-		TEST(cpus_that_come_while_others_are_applied_are_applied_next),
-		TEST(cpus_given_meanwhile_are_no_other_tools_change),
-		TEST(reserved_cpus_are_applied_and_not_adopted),
-		TEST(what_a_failed_run_has_left_is_not_adopted),
-		TEST(a_failure_is_reported_and_other_containers_are_checked),
-		cmocka_unit_test_setup_teardown(a_node_that_comes_back_is_given_back, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(a_part_that_comes_back_is_given_back, set_up,
-						tear_down),
-	};
-
-	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);
 }

@@ -50,6 +50,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+
 static int on_progress(void *ctx, const struct stow_repin_progress *progress)
 {
 	struct setup *s = ctx;
@@ -139,9 +141,8 @@ static void own_is_on_node_1(struct setup *s)
 	assert_int_equal(promised(s, 1), GIB);
 }
 
-static void a_repin_goes_through_all_steps(void **state)
+WITH_SETUP(a_repin_goes_through_all_steps)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	char kind[32];
 
@@ -155,9 +156,8 @@ static void a_repin_goes_through_all_steps(void **state)
 	own_is_on_node_1(s);
 }
 
-static void a_repin_without_nodes_chooses_another_node(void **state)
+WITH_SETUP(a_repin_without_nodes_chooses_another_node)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	if (repin(s, "shared", "", &err) < 0)
@@ -193,10 +193,8 @@ static void die_after(struct setup *s, enum stow_repin_step step)
 	s->kill = false;
 }
 
-static void both_nodes_are_promised_during_a_repin(void **state)
+WITH_SETUP(both_nodes_are_promised_during_a_repin)
 {
-	struct setup *s = *state;
-
 	die_after(s, STOW_REPIN_WIDENED);
 	assert_int_equal(played_records(s->p), 2);
 	played_has(s->p, "own", "4-5", "0-1");
@@ -217,11 +215,10 @@ static void collected(struct setup *s, size_t undone)
 	assert_int_equal(result.reclaimed + result.expired, 0);
 }
 
-static void a_killed_repin_is_undone_by_gc(void **state)
+WITH_SETUP(a_killed_repin_is_undone_by_gc)
 {
 	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
 						      STOW_REPIN_NARROWED };
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
@@ -238,11 +235,10 @@ static void a_killed_repin_is_undone_by_gc(void **state)
 }
 
 /* The next repin does not wait for a collection. */
-static void a_killed_repin_is_undone_by_the_next_repin(void **state)
+WITH_SETUP(a_killed_repin_is_undone_by_the_next_repin)
 {
 	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
 						      STOW_REPIN_NARROWED };
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
@@ -257,20 +253,16 @@ static void a_killed_repin_is_undone_by_the_next_repin(void **state)
 	}
 }
 
-static void a_repin_killed_at_the_end_is_done(void **state)
+WITH_SETUP(a_repin_killed_at_the_end_is_done)
 {
-	struct setup *s = *state;
-
 	die_after(s, STOW_REPIN_VERIFIED);
 	own_is_on_node_1(s);
 	collected(s, 0);
 	own_is_on_node_1(s);
 }
 
-static void a_running_repin_is_not_undone(void **state)
+WITH_SETUP(a_running_repin_is_not_undone)
 {
-	struct setup *s = *state;
-
 	die_after(s, STOW_REPIN_WIDENED);
 	played_process(s->p, 99, "agent");
 	collected(s, 0);
@@ -281,9 +273,8 @@ static void a_running_repin_is_not_undone(void **state)
 	everything_is_as_before(s);
 }
 
-static void a_container_may_end_during_a_repin(void **state)
+WITH_SETUP(a_container_may_end_during_a_repin)
 {
-	struct setup *s = *state;
 	struct stow_gc_result result;
 
 	die_after(s, STOW_REPIN_WIDENED);
@@ -297,11 +288,10 @@ static void a_container_may_end_during_a_repin(void **state)
 	played_has(s->p, "shared", "0-3", "0");
 }
 
-static void a_repin_can_be_cancelled_until_it_is_verified(void **state)
+WITH_SETUP(a_repin_can_be_cancelled_until_it_is_verified)
 {
 	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
 						      STOW_REPIN_NARROWED };
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
@@ -316,9 +306,8 @@ static void a_repin_can_be_cancelled_until_it_is_verified(void **state)
 }
 
 /* The played kernel refuses a write in the middle; those of the way back come after it. */
-static void a_failed_repin_is_undone(void **state)
+WITH_SETUP(a_failed_repin_is_undone)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	s->p->refuse = "/sys/fs/cgroup/own/cpuset.mems";
@@ -346,9 +335,8 @@ static void note_write(void *ctx, struct stow_root *root, const char *path, cons
 }
 
 /* Whichever access fails, the container has moved or not, and the next gc finishes what is left. */
-static void each_access_may_fail(void **state)
+WITH_SETUP(each_access_may_fail)
 {
-	struct setup *s = *state;
 	struct stow_gc_result result;
 	struct stow_err err = { 0 };
 	int last;
@@ -380,9 +368,8 @@ static void each_access_may_fail(void **state)
 	}
 }
 
-static void no_room_is_refused_with_nothing_changed(void **state)
+WITH_SETUP(no_room_is_refused_with_nothing_changed)
 {
-	struct setup *s = *state;
 	struct stow_idset fence;
 	struct stow_err err = { 0 };
 	uint32_t before;
@@ -405,9 +392,8 @@ static void no_room_is_refused_with_nothing_changed(void **state)
 	assert_non_null(strstr(err.msg, "node 1 is fenced"));
 }
 
-static void a_container_without_a_grant_is_not_moved(void **state)
+WITH_SETUP(a_container_without_a_grant_is_not_moved)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 
 	assert_int_equal(repin(s, "nobody", "1", &err), -ENOENT);
@@ -418,9 +404,8 @@ static void a_container_without_a_grant_is_not_moved(void **state)
 }
 
 /* The container was started again with the same id, and its former grant was not released. */
-static void the_running_container_of_an_id_is_moved(void **state)
+WITH_SETUP(the_running_container_of_an_id_is_moved)
 {
-	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	struct stow_record **records;
 	char name[16];
@@ -447,9 +432,8 @@ static void the_running_container_of_an_id_is_moved(void **state)
 	stow_records_free(records, n);
 }
 
-static void a_dry_run_changes_nothing(void **state)
+WITH_SETUP(a_dry_run_changes_nothing)
 {
-	struct setup *s = *state;
 	struct stow_repin_options options = { .dry_run = true, .progress = on_progress, .ctx = s };
 	uint32_t before = stow_ledger_changes(s->p->context.ledger);
 
@@ -459,28 +443,4 @@ static void a_dry_run_changes_nothing(void **state)
 	assert_int_equal(s->told[STOW_REPIN_WIDENED], 0);
 	assert_int_equal(stow_ledger_changes(s->p->context.ledger), before);
 	everything_is_as_before(s);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_repin_goes_through_all_steps),
-		TEST(a_repin_without_nodes_chooses_another_node),
-		TEST(both_nodes_are_promised_during_a_repin),
-		TEST(a_killed_repin_is_undone_by_gc),
-		TEST(a_repin_killed_at_the_end_is_done),
-		TEST(a_running_repin_is_not_undone),
-		TEST(a_killed_repin_is_undone_by_the_next_repin),
-		TEST(a_container_may_end_during_a_repin),
-		TEST(a_repin_can_be_cancelled_until_it_is_verified),
-		TEST(a_failed_repin_is_undone),
-		TEST(each_access_may_fail),
-		TEST(no_room_is_refused_with_nothing_changed),
-		TEST(a_container_without_a_grant_is_not_moved),
-		TEST(the_running_container_of_an_id_is_moved),
-		TEST(a_dry_run_changes_nothing),
-	};
-
-	return cmocka_run_group_tests_name("repin", tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void assert_refused(const char *key, const char *value, const char *messa
 	assert_int_equal(req.cpus, 42); /* untouched */
 }
 
-static void foreign_annotations_are_no_request(void **state)
+TEST(foreign_annotations_are_no_request)
 {
 	struct stow_request req;
 
@@ -52,7 +52,7 @@ static void foreign_annotations_are_no_request(void **state)
 	assert_int_equal(req.policy, STOW_POLICY_SPREAD);
 }
 
-static void reads_every_key(void **state)
+TEST(reads_every_key)
 {
 	struct stow_request req;
 	struct stow_err err;
@@ -84,7 +84,7 @@ static void reads_every_key(void **state)
 	assert_true(req.has_cpus && req.has_memory);
 }
 
-static void a_containers_own_key_wins(void **state)
+TEST(a_containers_own_key_wins)
 {
 	struct stow_request req;
 
@@ -117,7 +117,7 @@ static void a_containers_own_key_wins(void **state)
 }
 
 /* As Podman's containers: the key would be lost without a word. */
-static void a_container_without_a_name_has_no_key_of_its_own(void **state)
+TEST(a_container_without_a_name_has_no_key_of_its_own)
 {
 	static const char *const names[] = { NULL, "" };
 	struct stow_request req;
@@ -134,7 +134,7 @@ static void a_container_without_a_name_has_no_key_of_its_own(void **state)
 	}
 }
 
-static void a_typing_error_for_another_container_does_not_wait(void **state)
+TEST(a_typing_error_for_another_container_does_not_wait)
 {
 	struct stow_request req;
 	struct stow_err err;
@@ -144,7 +144,7 @@ static void a_typing_error_for_another_container_does_not_wait(void **state)
 				     "from 1 to 8192");
 }
 
-static void an_unknown_key_is_an_error(void **state)
+TEST(an_unknown_key_is_an_error)
 {
 	assert_refused(
 		K("cpsu"), "1",
@@ -170,7 +170,7 @@ static void an_unknown_key_is_an_error(void **state)
 		       "write numastow.io/scope");
 }
 
-static void a_bad_value_is_an_error(void **state)
+TEST(a_bad_value_is_an_error)
 {
 	static const char *const no_cpus[] = { "0",  "-1", "2.5", "1e1",  "",
 					       " 1", "4 ", "0x4", "8193", "99999999999999999999" };
@@ -230,7 +230,7 @@ static void a_bad_value_is_an_error(void **state)
 		       "0000:3b:00.0 or eth0");
 }
 
-static void the_same_thing_twice_is_an_error(void **state)
+TEST(the_same_thing_twice_is_an_error)
 {
 	struct stow_request req;
 	struct stow_err err;
@@ -245,7 +245,7 @@ static void the_same_thing_twice_is_an_error(void **state)
 	assert_int_equal(PARSE("web", &req, &err, K("cpus.web"), "1", K("cpus.db"), "2"), 1);
 }
 
-static void strangers_do_not_write_to_the_terminal(void **state)
+TEST(strangers_do_not_write_to_the_terminal)
 {
 	struct stow_request req;
 	struct stow_err err;
@@ -270,7 +270,7 @@ static void strangers_do_not_write_to_the_terminal(void **state)
 	assert_true(strlen(err.msg) < 400);
 }
 
-static void numbers_are_amounts_that_there_can_be(void **state)
+TEST(numbers_are_amounts_that_there_can_be)
 {
 	struct stow_request req = { .memory = 4096 };
 	struct stow_err err;
@@ -281,7 +281,7 @@ static void numbers_are_amounts_that_there_can_be(void **state)
 	assert_string_equal(err.msg, "memory: 1 byte, which is less than a page of memory");
 }
 
-static void the_administrator_chooses_the_keys(void **state)
+TEST(the_administrator_chooses_the_keys)
 {
 	static const char *const allowed[] = { "cpus", "hugepages-2Mi", NULL };
 	static const char *const any_pages[] = { "hugepages", NULL };
@@ -302,7 +302,7 @@ static void the_administrator_chooses_the_keys(void **state)
 			 1);
 }
 
-static void limits_complete_a_request(void **state)
+TEST(limits_complete_a_request)
 {
 	struct stow_limits limits = { .cpus = 4, .memory = GI, .n_pages = 2 };
 	struct stow_request req;
@@ -324,7 +324,7 @@ static void limits_complete_a_request(void **state)
 	assert_int_equal(req.pages[0].count, 1);
 }
 
-static void on_kubernetes_limits_are_limits(void **state)
+TEST(on_kubernetes_limits_are_limits)
 {
 	struct stow_limits limits = { .cpus = 4, .memory = GI, .n_pages = 1 };
 	struct stow_request req;
@@ -350,7 +350,7 @@ static void on_kubernetes_limits_are_limits(void **state)
 	assert_int_equal(stow_request_complete(&req, &limits, true, &err), 0);
 }
 
-static void exclusive_needs_a_number(void **state)
+TEST(exclusive_needs_a_number)
 {
 	struct stow_limits none = { 0 };
 	struct stow_request req;
@@ -363,7 +363,7 @@ static void exclusive_needs_a_number(void **state)
 			    "numastow.io/cpus, or a CPU limit of the container");
 }
 
-static void names_the_members_of_a_pod(void **state)
+TEST(names_the_members_of_a_pod)
 {
 	const struct stow_annotation a[] = { { K("cpus.web"), "1" },  { K("memory.web"), "1Gi" },
 					     { K("cpus"), "1" },      { "x.io/cpus.other", "1" },
@@ -377,7 +377,7 @@ static void names_the_members_of_a_pod(void **state)
 	assert_int_equal(stow_request_members(a, STOW_ARRAY_SIZE(a), names, 1), 1);
 }
 
-static void shows_a_request_in_a_line(void **state)
+TEST(shows_a_request_in_a_line)
 {
 	struct stow_request req;
 	char buf[256], small[8];
@@ -402,7 +402,7 @@ static const char *digest_of(const struct stow_request *req)
 	return digest;
 }
 
-static void the_digest_has_the_exact_numbers(void **state)
+TEST(the_digest_has_the_exact_numbers)
 {
 	struct stow_request a, b;
 	char one[256], other[256], digest[STOW_DIGEST_LEN + 1];
@@ -422,7 +422,7 @@ static void the_digest_has_the_exact_numbers(void **state)
 	assert_string_equal(digest, digest_of(&b));
 }
 
-static void the_digest_is_the_same_on_every_machine(void **state)
+TEST(the_digest_is_the_same_on_every_machine)
 {
 	struct stow_request req;
 
@@ -432,7 +432,7 @@ static void the_digest_is_the_same_on_every_machine(void **state)
 	assert_string_equal(digest_of(&req), "12f134d66cf050374c23c4ecaabba1ac");
 }
 
-static void each_thing_that_is_asked_for_is_in_the_digest(void **state)
+TEST(each_thing_that_is_asked_for_is_in_the_digest)
 {
 	static const char *const requests[][7] = {
 		{ NULL },
@@ -467,31 +467,4 @@ static void each_thing_that_is_asked_for_is_in_the_digest(void **state)
 		for (size_t j = 0; j < i; j++)
 			assert_string_not_equal(digests[i], digests[j]);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(foreign_annotations_are_no_request),
-		cmocka_unit_test(reads_every_key),
-		cmocka_unit_test(a_containers_own_key_wins),
-		cmocka_unit_test(a_container_without_a_name_has_no_key_of_its_own),
-		cmocka_unit_test(a_typing_error_for_another_container_does_not_wait),
-		cmocka_unit_test(an_unknown_key_is_an_error),
-		cmocka_unit_test(a_bad_value_is_an_error),
-		cmocka_unit_test(the_same_thing_twice_is_an_error),
-		cmocka_unit_test(strangers_do_not_write_to_the_terminal),
-		cmocka_unit_test(numbers_are_amounts_that_there_can_be),
-		cmocka_unit_test(the_administrator_chooses_the_keys),
-		cmocka_unit_test(limits_complete_a_request),
-		cmocka_unit_test(on_kubernetes_limits_are_limits),
-		cmocka_unit_test(exclusive_needs_a_number),
-		cmocka_unit_test(names_the_members_of_a_pod),
-		cmocka_unit_test(shows_a_request_in_a_line),
-		cmocka_unit_test(the_digest_has_the_exact_numbers),
-		cmocka_unit_test(the_digest_is_the_same_on_every_machine),
-		cmocka_unit_test(each_thing_that_is_asked_for_is_in_the_digest),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

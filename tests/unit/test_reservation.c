@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "whole.h"
 
+#define WITH_WHOLE(name) TEST_WITH(name, struct whole *f, whole_set_up, whole_tear_down)
+
 #define S  STOW_SECOND
 #define GI (UINT64_C(1) << 30)
 
@@ -117,9 +119,8 @@ static uint32_t release(struct whole *f, char *id)
 
 /* --- tests -------------------------------------------------------------------------------------- */
 
-static void reserved_held_bound_over(void **state)
+WITH_WHOLE(reserved_held_bound_over)
 {
-	struct whole *f = *state;
 	struct placing p;
 	struct whole_agent a;
 	char id[17];
@@ -144,9 +145,8 @@ static void reserved_held_bound_over(void **state)
 	whole_leave(&a);
 }
 
-static void run_out_and_released(void **state)
+WITH_WHOLE(run_out_and_released)
 {
-	struct whole *f = *state;
 	struct placing p;
 	struct whole_agent a;
 	char id[17];
@@ -175,10 +175,9 @@ static void run_out_and_released(void **state)
 	whole_leave(&a);
 }
 
-static void the_same_request_gets_the_same_answer(void **state)
+WITH_WHOLE(the_same_request_gets_the_same_answer)
 {
 	char first[17], second[17];
-	struct whole *f = *state;
 	struct placing p;
 	struct stow_err err;
 	struct whole_agent a;
@@ -207,9 +206,8 @@ static void the_same_request_gets_the_same_answer(void **state)
 	whole_leave(&a);
 }
 
-static void a_group_is_all_or_nothing(void **state)
+WITH_WHOLE(a_group_is_all_or_nothing)
 {
-	struct whole *f = *state;
 	struct stow_err err;
 	struct placing p;
 	struct whole_agent a;
@@ -228,9 +226,8 @@ static void a_group_is_all_or_nothing(void **state)
 	whole_leave(&a);
 }
 
-static void confirmed_is_held_or_nothing(void **state)
+WITH_WHOLE(confirmed_is_held_or_nothing)
 {
-	struct whole *f = *state;
 	struct stow_err err;
 	struct placing p;
 	struct whole_agent a;
@@ -285,9 +282,8 @@ static pthread_t ask_later(struct asking *asking)
 	return thread;
 }
 
-static void a_call_that_waits_for_a_silent_agent_times_out(void **state)
+WITH_WHOLE(a_call_that_waits_for_a_silent_agent_times_out)
 {
-	struct whole *f = *state;
 	struct placing p, same;
 	struct asking asking = { .f = f, .method = "Place", .request = &p.request };
 	struct stow_err err;
@@ -318,10 +314,9 @@ static void a_call_that_waits_for_a_silent_agent_times_out(void **state)
 	whole_leave(&a);
 }
 
-static void a_fence_waits_or_revokes(void **state)
+WITH_WHOLE(a_fence_waits_or_revokes)
 {
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
-	struct whole *f = *state;
 	struct asking asking = { .f = f, .method = "Fence", .request = &in };
 	struct stow_err err;
 	PbFenceResponse *out;
@@ -362,10 +357,9 @@ static void a_fence_waits_or_revokes(void **state)
 }
 
 /* A fence makes the confirmation impossible: the caller gets its error at once. */
-static void a_fence_ends_what_is_not_confirmed(void **state)
+WITH_WHOLE(a_fence_ends_what_is_not_confirmed)
 {
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
-	struct whole *f = *state;
 	struct placing p;
 	struct asking asking = { .f = f, .method = "Place", .request = &p.request };
 	PbFenceResponse *out;
@@ -392,11 +386,10 @@ static void a_fence_ends_what_is_not_confirmed(void **state)
 	whole_leave(&a);
 }
 
-static void machines_that_are_gone_are_forgotten(void **state)
+WITH_WHOLE(machines_that_are_gone_are_forgotten)
 {
 	PbUnfenceRequest lift = PB_UNFENCE_REQUEST__INIT;
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
-	struct whole *f = *state;
 	struct whole_agent a, b, c;
 	struct placing p;
 	char id[17];
@@ -439,9 +432,8 @@ static void machines_that_are_gone_are_forgotten(void **state)
 	whole_leave(&a);
 }
 
-static void zero_never_forgets(void **state)
+WITH_WHOLE(zero_never_forgets)
 {
-	struct whole *f = *state;
 	struct whole_agent a;
 
 	whole_join(f, &a, "web-3");
@@ -489,9 +481,8 @@ static uint64_t lifetime(struct whole *f)
 	return left;
 }
 
-static void a_clock_that_is_set_changes_no_lifetime(void **state)
+WITH_WHOLE(a_clock_that_is_set_changes_no_lifetime)
 {
-	struct whole *f = *state;
 	struct placing p;
 	struct whole_agent a;
 	char id[17], again[17];
@@ -517,9 +508,8 @@ static void a_clock_that_is_set_changes_no_lifetime(void **state)
 
 /* The store is read by a scheduler whose clock is a day ahead, or behind: the machine knows how
  * long its leases last. */
-static void another_schedulers_clock(void **state)
+WITH_WHOLE(another_schedulers_clock)
 {
-	struct whole *f = *state;
 	struct placing p;
 	struct whole_agent a;
 	char id[17], again[17];
@@ -556,9 +546,8 @@ static void another_schedulers_clock(void **state)
 }
 
 /* Leases that no scheduler remembers last as long as their machine says, by whatever clock. */
-static void unknown_leases_by_another_clock(void **state)
+WITH_WHOLE(unknown_leases_by_another_clock)
 {
-	struct whole *f = *state;
 	struct whole_agent a;
 
 	for (int i = 0; i < 2; i++) {
@@ -579,7 +568,7 @@ static void unknown_leases_by_another_clock(void **state)
 }
 
 /* Other reservations' times may end in any order; the first to run out is always on top. */
-static void the_first_to_run_out_is_on_top(void **state)
+TEST(the_first_to_run_out_is_on_top)
 {
 	struct stow_reservation *made[200];
 	struct stow_machine *machine;
@@ -614,27 +603,4 @@ static void the_first_to_run_out_is_on_top(void **state)
 	stow_reservation_forget_ended(fleet, (struct stow_now){ 1, 1 + 120 * S });
 	assert_int_equal(fleet->ended.n, 0);
 	stow_fleet_free(fleet);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, whole_set_up, whole_tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(reserved_held_bound_over),
-		TEST(run_out_and_released),
-		TEST(the_same_request_gets_the_same_answer),
-		TEST(a_group_is_all_or_nothing),
-		TEST(confirmed_is_held_or_nothing),
-		TEST(a_call_that_waits_for_a_silent_agent_times_out),
-		TEST(a_fence_waits_or_revokes),
-		TEST(a_fence_ends_what_is_not_confirmed),
-		TEST(machines_that_are_gone_are_forgotten),
-		TEST(zero_never_forgets),
-		TEST(a_clock_that_is_set_changes_no_lifetime),
-		TEST(another_schedulers_clock),
-		TEST(unknown_leases_by_another_clock),
-		cmocka_unit_test(the_first_to_run_out_is_on_top),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,7 @@ static bool reports(const char *name, const char *uri, const char *node, char *c
 	return r == 0;
 }
 
-static void a_role_in_the_certificate(void **state)
+TEST(a_role_in_the_certificate)
 {
 	assert_int_equal(may("x", "numastow:role/read", NULL), ends[0]);
 	assert_int_equal(may("x", "numastow:role/place", NULL), ends[1]);
@@ -80,7 +80,7 @@ static void a_role_in_the_certificate(void **state)
 	assert_int_equal(may("numastow:role/drain", NULL, NULL), 0); /* a name is no role */
 }
 
-static void a_role_in_the_settings(void **state)
+TEST(a_role_in_the_settings)
 {
 	char *roles[] = { (char *)"ops=read", (char *)"web-3.example=agent/web-3",
 			  (char *)"ops=drain", (char *)"a=b=place", NULL };
@@ -107,7 +107,7 @@ static void a_role_in_the_settings(void **state)
 
 /* A CA may let its customers choose their common name, and checks of DNS names only that they are
  * theirs: neither stands for a URI. */
-static void only_a_uri_is_a_uri(void **state)
+TEST(only_a_uri_is_a_uri)
 {
 	static const char *const names[] = { "numastow:role/drain", "numastow:agent/web-3",
 					     "spiffe://x/ops" };
@@ -126,7 +126,7 @@ static void only_a_uri_is_a_uri(void **state)
 	assert_true(reports("x", "spiffe://x/ops", "web-3", roles));
 }
 
-static void an_agent_reports_for_its_node_only(void **state)
+TEST(an_agent_reports_for_its_node_only)
 {
 	struct stow_rpc_peer plain = { .tls = false };
 	struct stow_rpc_peer peer = { .tls = true };
@@ -145,7 +145,7 @@ static void an_agent_reports_for_its_node_only(void **state)
 }
 
 /* A method that is added must be given a role here, or every client may call it. */
-static void every_method_has_its_role(void **state)
+TEST(every_method_has_its_role)
 {
 	const ProtobufCServiceDescriptor *service = &pb_scheduler__descriptor;
 
@@ -158,7 +158,7 @@ static void every_method_has_its_role(void **state)
 	}
 }
 
-static void entries_are_checked(void **state)
+TEST(entries_are_checked)
 {
 	static const char *const good[] = { "a=read", "a=b=place", "ops.example=drain",
 					    "w=agent/web-3" };
@@ -200,7 +200,7 @@ static const char *settings(const char *a, const char *b, const char *c,
 	return err.msg;
 }
 
-static void settings_that_must_not_be(void **state)
+TEST(settings_that_must_not_be)
 {
 	static const struct {
 		const char *flags[3], *why;
@@ -235,7 +235,7 @@ static void settings_that_must_not_be(void **state)
 	}
 }
 
-static void settings_that_may_be(void **state)
+TEST(settings_that_may_be)
 {
 	struct scheduler_config config;
 
@@ -254,20 +254,4 @@ static void settings_that_may_be(void **state)
 	assert_string_equal(settings("--role=a=read,b=agent/web-3", NULL, NULL, &config), "");
 	assert_string_equal(config.roles[1], "b=agent/web-3");
 	scheduler_config_done(&config);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_role_in_the_certificate),
-		cmocka_unit_test(a_role_in_the_settings),
-		cmocka_unit_test(only_a_uri_is_a_uri),
-		cmocka_unit_test(an_agent_reports_for_its_node_only),
-		cmocka_unit_test(every_method_has_its_role),
-		cmocka_unit_test(entries_are_checked),
-		cmocka_unit_test(settings_that_must_not_be),
-		cmocka_unit_test(settings_that_may_be),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

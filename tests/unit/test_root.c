@@ -16,7 +16,7 @@
 
 END_WHEN_A_CHECK_FAILS
 
-static void links_do_not_lead_out(void **state)
+TEST(links_do_not_lead_out)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	char buf[64];
@@ -33,7 +33,7 @@ static void links_do_not_lead_out(void **state)
 	assert_int_equal(stow_root_exists(t->root, "/../../etc/passwd"), 0);
 }
 
-static void a_shorter_value_replaces_the_whole(void **state)
+TEST(a_shorter_value_replaces_the_whole)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_free_ char *now = NULL;
@@ -46,7 +46,7 @@ static void a_shorter_value_replaces_the_whole(void **state)
 	assert_int_equal(stow_root_exists(t->root, "/not-there"), 0);
 }
 
-static void reads_are_bounded(void **state)
+TEST(reads_are_bounded)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err = { 0 };
@@ -65,7 +65,7 @@ static void reads_are_bounded(void **state)
 	assert_string_equal(err.msg, "/word: \"12x\" is not a whole number");
 }
 
-static void a_file_that_is_too_long_is_an_error(void **state)
+TEST(a_file_that_is_too_long_is_an_error)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err = { 0 };
@@ -92,7 +92,7 @@ static void assert_special(int r, const struct stow_err *err, const char *path)
 }
 
 /* Were one of them opened, the test would never end. */
-static void only_regular_files_are_opened(void **state)
+TEST(only_regular_files_are_opened)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	static const char *const paths[] = { "/sys/fifo", "/sys/link", "/sys/socket" };
@@ -131,7 +131,7 @@ static void only_regular_files_are_opened(void **state)
 		       "/sys/fifo");
 }
 
-static void a_tree_that_may_not_be_read(void **state)
+TEST(a_tree_that_may_not_be_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_root *root = NULL;
@@ -151,7 +151,7 @@ static void a_tree_that_may_not_be_read(void **state)
 	assert_string_equal(err.msg, expected);
 }
 
-static void a_folder_held_open_is_the_same_folder(void **state)
+TEST(a_folder_held_open_is_the_same_folder)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_root_free_ptr) struct stow_root *sub = NULL;
@@ -168,7 +168,7 @@ static void a_folder_held_open_is_the_same_folder(void **state)
 	assert_string_equal(err.msg, "/cgroup/a/other: No such file or directory");
 }
 
-static void state_files(void **state)
+TEST(state_files)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_free_ char *now = NULL;
@@ -185,7 +185,7 @@ static void state_files(void **state)
 }
 
 /* A lock is held against another process, and dies with its holder. */
-static void locks_die_with_their_holder(void **state)
+TEST(locks_die_with_their_holder)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_unlock_ int lock = -EBADF;
@@ -218,7 +218,7 @@ static bool is_stopped(pid_t pid, int *ret_status)
 }
 
 /* A terminal cannot stop the holder of a lock; it stops when it has unlocked all. */
-static void the_holder_of_a_lock_is_not_stopped(void **state)
+TEST(the_holder_of_a_lock_is_not_stopped)
 {
 	static const int stops[] = { SIGTSTP, SIGTTIN, SIGTTOU };
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -304,7 +304,7 @@ static void *learn(void *arg)
 }
 
 /* Threads that learn the same at once all go on with one of them, and the others are freed. */
-static void what_is_cached_first_is_kept(void **state)
+TEST(what_is_cached_first_is_kept)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct learner learners[LEARNERS] = { 0 };
@@ -335,7 +335,7 @@ static void what_is_cached_first_is_kept(void **state)
 	assert_int_equal(freed, LEARNERS);
 }
 
-static void ids_of_entries(void **state)
+TEST(ids_of_entries)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_err err = { 0 };
@@ -351,24 +351,4 @@ static void ids_of_entries(void **state)
 	assert_int_equal(stow_root_list_ids(t->root, "/none", "node", &set, &err), 0);
 	assert_true(stow_idset_empty(&set));
 	assert_int_equal(err.code, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(links_do_not_lead_out),
-		cmocka_unit_test(a_shorter_value_replaces_the_whole),
-		cmocka_unit_test(reads_are_bounded),
-		cmocka_unit_test(a_file_that_is_too_long_is_an_error),
-		cmocka_unit_test(only_regular_files_are_opened),
-		cmocka_unit_test(a_tree_that_may_not_be_read),
-		cmocka_unit_test(a_folder_held_open_is_the_same_folder),
-		cmocka_unit_test(state_files),
-		cmocka_unit_test(locks_die_with_their_holder),
-		cmocka_unit_test(the_holder_of_a_lock_is_not_stopped),
-		cmocka_unit_test(what_is_cached_first_is_kept),
-		cmocka_unit_test(ids_of_entries),
-	};
-
-	return cmocka_run_group_tests_name("root", tests, NULL, NULL);
 }

@@ -290,6 +290,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, struct setup *s, set_up, tear_down)
+#define BARE(name)	 TEST_WITH(name, struct setup *s, set_up_bare, tear_down)
+
 static int call_release(struct stow_rpc_client *client, const char *id, uint64_t timeout,
 			uint32_t *ret, struct stow_err *err)
 {
@@ -309,9 +312,8 @@ static int call_release(struct stow_rpc_client *client, const char *id, uint64_t
 
 /* --- unary -------------------------------------------------------------------------------------- */
 
-static void a_method_is_a_function(void **state)
+WITH_SETUP(a_method_is_a_function)
 {
-	struct setup *s = *state;
 	PbPlaceRequest in = PB_PLACE_REQUEST__INIT;
 	PbPodRequest a = PB_POD_REQUEST__INIT, b = PB_POD_REQUEST__INIT;
 	PbPodRequest *pods[] = { &a, &b };
@@ -340,9 +342,8 @@ static void a_method_is_a_function(void **state)
 	assert_memory_equal(s->service.peer.address, "ipv4:127.0.0.1:", 15);
 }
 
-static void an_error_keeps_its_code_and_text(void **state)
+WITH_SETUP(an_error_keeps_its_code_and_text)
 {
-	struct setup *s = *state;
 	PbFenceRequest fence = PB_FENCE_REQUEST__INIT;
 	struct stow_err err = { 0 };
 	void *out;
@@ -360,7 +361,7 @@ static void an_error_keeps_its_code_and_text(void **state)
 			 -EINVAL);
 }
 
-static void statuses_and_errnos_are_one_table(void **state)
+TEST(statuses_and_errnos_are_one_table)
 {
 	/* Whatever a status becomes turns back into the same status. */
 	for (unsigned int status = 0; status <= 16; status++)
@@ -372,9 +373,8 @@ static void statuses_and_errnos_are_one_table(void **state)
 	assert_string_equal(stow_status_name(8), "RESOURCE_EXHAUSTED");
 }
 
-static void a_deadline_holds(void **state)
+WITH_SETUP(a_deadline_holds)
 {
-	struct setup *s = *state;
 	struct stow_err err;
 	uint32_t n;
 
@@ -382,9 +382,8 @@ static void a_deadline_holds(void **state)
 	assert_int_equal(call_release(s->client, "x", 600 * S, &n, &err), 0);
 }
 
-static void a_missing_server_is_an_error(void **state)
+WITH_SETUP(a_missing_server_is_an_error)
 {
-	struct setup *s = *state;
 	struct stow_rpc_client *client;
 	struct stow_err err;
 	uint32_t n;
@@ -395,9 +394,8 @@ static void a_missing_server_is_an_error(void **state)
 	stow_rpc_client_free(client);
 }
 
-static void large_messages_are_refused(void **state)
+WITH_SETUP(large_messages_are_refused)
 {
-	struct setup *s = *state;
 	char *large = malloc(3 << 20);
 	struct stow_err err;
 	uint32_t n;
@@ -506,9 +504,8 @@ static int heartbeat(struct stow_rpc_call *call, uint64_t time)
 	return stow_rpc_send(call, &out);
 }
 
-static void a_stream_goes_both_ways_in_order(void **state)
+WITH_SETUP(a_stream_goes_both_ways_in_order)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 
@@ -544,9 +541,8 @@ static size_t messages_read(struct reader *reader)
 	return LOCKED(&reader->lock, reader->n);
 }
 
-static void a_paused_stream_is_not_read(void **state)
+WITH_SETUP(a_paused_stream_is_not_read)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 
@@ -570,9 +566,8 @@ static void a_paused_stream_is_not_read(void **state)
 	stow_rpc_unref(call);
 }
 
-static void a_pause_may_end_before_the_callback_does(void **state)
+WITH_SETUP(a_pause_may_end_before_the_callback_does)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 
@@ -589,9 +584,8 @@ static void a_pause_may_end_before_the_callback_does(void **state)
 }
 
 /* Each end of a stream is told, also while it is paused: by this side, and by the other. */
-static void the_end_of_a_stream_ends_its_pause(void **state)
+WITH_SETUP(the_end_of_a_stream_ends_its_pause)
 {
-	struct setup *s = *state;
 	struct stow_err err;
 
 	for (int i = 0; i < 2; i++) {
@@ -629,9 +623,8 @@ static void *resume_at_any_time(void *arg)
 	return NULL;
 }
 
-static void any_thread_resumes(void **state)
+WITH_SETUP(any_thread_resumes)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	pthread_t threads[3];
 
@@ -663,9 +656,8 @@ static void *send_many(void *arg)
 	return NULL;
 }
 
-static void any_thread_sends(void **state)
+WITH_SETUP(any_thread_sends)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 	pthread_t threads[4];
@@ -688,9 +680,8 @@ static void any_thread_sends(void **state)
 	stow_rpc_unref(call);
 }
 
-static void a_bad_message_ends_the_stream_with_its_reason(void **state)
+WITH_SETUP(a_bad_message_ends_the_stream_with_its_reason)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 	PbReportRequest nothing = PB_REPORT_REQUEST__INIT;
@@ -707,9 +698,8 @@ static void a_bad_message_ends_the_stream_with_its_reason(void **state)
 	stow_rpc_unref(call);
 }
 
-static void a_caller_that_leaves_is_noticed(void **state)
+WITH_SETUP(a_caller_that_leaves_is_noticed)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 	struct stow_err err;
@@ -741,9 +731,8 @@ static void watch(struct setup *s, const char *name, struct reader *reader)
 			 0);
 }
 
-static void a_server_streams(void **state)
+WITH_SETUP(a_server_streams)
 {
-	struct setup *s = *state;
 	struct reader reader = READER, refused = READER;
 
 	watch(s, "first", &reader);
@@ -762,9 +751,8 @@ static void a_server_streams(void **state)
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they end the program */
 /* A stream in which a message is missing would tell something else: it ends. */
-static void without_memory_a_stream_ends(void **state)
+WITH_SETUP(without_memory_a_stream_ends)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 	ProtobufCBinaryData huge = { .len = (size_t)1 << 46, .data = (uint8_t *)&reader };
@@ -786,9 +774,8 @@ static void without_memory_a_stream_ends(void **state)
 }
 #endif
 
-static void a_slow_reader_is_dropped(void **state)
+WITH_SETUP(a_slow_reader_is_dropped)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	uint32_t n;
 
@@ -821,9 +808,8 @@ static void *sleeping_call(void *arg)
 	return NULL;
 }
 
-static void stopping_waits_for_calls(void **state)
+WITH_SETUP(stopping_waits_for_calls)
 {
-	struct setup *s = *state;
 	struct stopped_call c = { .s = s, .r = 1 };
 	struct stow_err err;
 	pthread_t thread;
@@ -839,9 +825,8 @@ static void stopping_waits_for_calls(void **state)
 	assert_int_equal(call_release(s->client, "x", 600 * S, &n, &err), -ENOTCONN);
 }
 
-static void stopping_ends_streams(void **state)
+WITH_SETUP(stopping_ends_streams)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 
@@ -856,9 +841,8 @@ static void stopping_ends_streams(void **state)
 	stow_rpc_unref(call);
 }
 
-static void a_client_takes_its_calls_along(void **state)
+WITH_SETUP(a_client_takes_its_calls_along)
 {
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 
@@ -935,9 +919,8 @@ static int try_tls(struct setup *s, const struct stow_rpc_tls *tls, const char *
 	return r;
 }
 
-static void certificates_decide(void **state)
+BARE(certificates_decide)
 {
-	struct setup *s = *state;
 	struct files server, good, rogue, mixed;
 	PbPlaceRequest place_in = PB_PLACE_REQUEST__INIT;
 	struct stow_rpc_client *client;
@@ -972,9 +955,8 @@ static void certificates_decide(void **state)
 	stow_rpc_client_free(client);
 }
 
-static void certificates_are_read_again(void **state)
+BARE(certificates_are_read_again)
 {
-	struct setup *s = *state;
 	struct files server, good, newer;
 	int r = -ENOTCONN;
 
@@ -1004,9 +986,8 @@ static void certificates_are_read_again(void **state)
 	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), -ENOTCONN);
 }
 
-static void a_new_ca_ends_connections(void **state)
+BARE(a_new_ca_ends_connections)
 {
-	struct setup *s = *state;
 	struct files server, good;
 	struct reader reader = READER;
 	uint32_t n;
@@ -1030,9 +1011,8 @@ static void a_new_ca_ends_connections(void **state)
 }
 
 /* A client that lives long shows, and believes, what is in the files when it connects. */
-static void a_client_follows_its_files(void **state)
+BARE(a_client_follows_its_files)
 {
-	struct setup *s = *state;
 	struct stow_rpc_client_options options = { .follow_tls = true,
 						   .server_name = "scheduler.example" };
 	struct stow_rpc_limits limits;
@@ -1063,9 +1043,8 @@ static void a_client_follows_its_files(void **state)
 	assert_true(shown);
 }
 
-static void connections_come_of_age(void **state)
+BARE(connections_come_of_age)
 {
-	struct setup *s = *state;
 	struct stow_rpc_limits limits;
 	struct reader reader = READER;
 	int renewed = 0;
@@ -1093,9 +1072,8 @@ static void connections_come_of_age(void **state)
 }
 
 /* A request that is begun and not ended: raw, for our own client sends whole ones. */
-static void a_request_must_become_whole(void **state)
+BARE(a_request_must_become_whole)
 {
-	struct setup *s = *state;
 	struct stow_rpc_limits limits;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
@@ -1114,9 +1092,8 @@ static void a_request_must_become_whole(void **state)
 	stow_rpc_unref(call);
 }
 
-static void bad_files_are_named(void **state)
+BARE(bad_files_are_named)
 {
-	struct setup *s = *state;
 	struct files files;
 	int64_t expires;
 	struct stow_err err;
@@ -1165,9 +1142,8 @@ static void bad_files_are_named(void **state)
 
 /* --- unix sockets ------------------------------------------------------------------------------- */
 
-static void the_kernel_identifies_local_peers(void **state)
+WITH_SETUP(the_kernel_identifies_local_peers)
 {
-	struct setup *s = *state;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct stow_rpc_client *client;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -1195,9 +1171,8 @@ static void the_kernel_identifies_local_peers(void **state)
 
 /* --- strangers ---------------------------------------------------------------------------------- */
 
-static void garbage_does_not_disturb_other_clients(void **state)
+WITH_SETUP(garbage_does_not_disturb_other_clients)
 {
-	struct setup *s = *state;
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	unsigned int seed = 1;
 	uint32_t n;
@@ -1221,9 +1196,8 @@ static void garbage_does_not_disturb_other_clients(void **state)
 
 /* --- health, reflection ------------------------------------------------------------------------- */
 
-static void health_answers(void **state)
+WITH_SETUP(health_answers)
 {
-	struct setup *s = *state;
 	Grpc__Health__V1__HealthCheckRequest in = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	Grpc__Health__V1__HealthCheckResponse *out;
 	struct stow_err err;
@@ -1267,11 +1241,10 @@ static int on_reflection(struct stow_rpc_call *call, void *ctx, const void *mess
 	return 0;
 }
 
-static void reflection_describes(void **state)
+WITH_SETUP(reflection_describes)
 {
 	static const struct stow_rpc_stream_ops ops = { .message = on_reflection,
 							.closed = on_closed };
-	struct setup *s = *state;
 	struct reader reader = READER;
 	struct stow_rpc_call *call;
 	Grpc__Reflection__V1alpha__ServerReflectionRequest in =
@@ -1302,47 +1275,4 @@ static void reflection_describes(void **state)
 	/* Three services; scheduler.proto and what it imports, three times; one that is not there. */
 	assert_int_equal(reader.sum, 3 + 3 * 300 + 10000);
 	stow_rpc_unref(call);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-#define BARE(name) cmocka_unit_test_setup_teardown(name, set_up_bare, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_method_is_a_function),
-		TEST(an_error_keeps_its_code_and_text),
-		cmocka_unit_test(statuses_and_errnos_are_one_table),
-		TEST(a_deadline_holds),
-		TEST(a_missing_server_is_an_error),
-		TEST(large_messages_are_refused),
-		TEST(a_stream_goes_both_ways_in_order),
-		TEST(any_thread_sends),
-		TEST(a_paused_stream_is_not_read),
-		TEST(a_pause_may_end_before_the_callback_does),
-		TEST(the_end_of_a_stream_ends_its_pause),
-		TEST(any_thread_resumes),
-		TEST(a_bad_message_ends_the_stream_with_its_reason),
-		TEST(a_caller_that_leaves_is_noticed),
-		TEST(a_server_streams),
-		TEST(a_slow_reader_is_dropped),
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-		TEST(without_memory_a_stream_ends),
-#endif
-		TEST(stopping_waits_for_calls),
-		TEST(stopping_ends_streams),
-		TEST(a_client_takes_its_calls_along),
-		BARE(certificates_decide),
-		BARE(certificates_are_read_again),
-		BARE(a_new_ca_ends_connections),
-		BARE(a_client_follows_its_files),
-		BARE(connections_come_of_age),
-		BARE(a_request_must_become_whole),
-		BARE(bad_files_are_named),
-		TEST(the_kernel_identifies_local_peers),
-		TEST(garbage_does_not_disturb_other_clients),
-		TEST(health_answers),
-		TEST(reflection_describes),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

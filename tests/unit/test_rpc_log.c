@@ -30,7 +30,7 @@ static char heard[4096];
 		close(old);                                                 \
 	} while (0)
 
-static void text_has_time_level_message_and_fields(void **state)
+TEST(text_has_time_level_message_and_fields)
 {
 	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
 	HEAR(stow_log(STOW_LOG_WARNING, "an agent is gone", stow_text("node", "web-3"),
@@ -44,7 +44,7 @@ static void text_has_time_level_message_and_fields(void **state)
 	assert_string_equal(heard + 24, " info: ready\n");
 }
 
-static void any_text_gives_valid_json(void **state)
+TEST(any_text_gives_valid_json)
 {
 	stow_log_configure(STOW_LOG_INFO, STOW_LOG_JSON);
 	HEAR(stow_log(STOW_LOG_ERR, "refused",
@@ -57,7 +57,7 @@ static void any_text_gives_valid_json(void **state)
 	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
 }
 
-static void lower_levels_are_not_logged(void **state)
+TEST(lower_levels_are_not_logged)
 {
 	stow_log_configure(STOW_LOG_WARNING, STOW_LOG_TEXT);
 	HEAR(stow_log(STOW_LOG_INFO, "ready"));
@@ -67,7 +67,7 @@ static void lower_levels_are_not_logged(void **state)
 	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
 }
 
-static void words_for_level_and_format(void **state)
+TEST(words_for_level_and_format)
 {
 	static const struct stow_setting settings[] = { STOW_LOG_SETTINGS(0, sizeof(int)), { 0 } };
 	int values[2];
@@ -86,7 +86,7 @@ static void words_for_level_and_format(void **state)
 	assert_non_null(strstr(err.msg, "did you mean \"json\"?"));
 }
 
-static void addresses(void **state)
+TEST(addresses)
 {
 	static const char *const wrong[] = { "",
 					     "localhost:7200",
@@ -128,7 +128,7 @@ static void addresses(void **state)
 }
 
 /* Whatever the time that passes meanwhile. */
-static void lines_are_limited_and_none_is_uncounted(void **state)
+TEST(lines_are_limited_and_none_is_uncounted)
 {
 	struct stow_log_limit limit = { 0 };
 	uint64_t began = stow_clock_monotonic(), lines = 0, counted = 0;
@@ -148,18 +148,4 @@ static void lines_are_limited_and_none_is_uncounted(void **state)
 	counted = limit.suppressed;
 	assert_int_equal(stow_log_may(&limit), 1 + counted);
 	assert_int_equal(limit.suppressed, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(text_has_time_level_message_and_fields),
-		cmocka_unit_test(any_text_gives_valid_json),
-		cmocka_unit_test(lower_levels_are_not_logged),
-		cmocka_unit_test(words_for_level_and_format),
-		cmocka_unit_test(lines_are_limited_and_none_is_uncounted),
-		cmocka_unit_test(addresses),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

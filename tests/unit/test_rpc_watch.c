@@ -213,6 +213,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name)       TEST_WITH(name, struct setup *s, set_up, tear_down)
+#define WITH_SETUP_SHORT(name) TEST_WITH(name, struct setup *s, set_up_short, tear_down)
+
 static void watch(struct setup *s, struct reader *reader)
 {
 	PbWatchNodesRequest in = PB_WATCH_NODES_REQUEST__INIT;
@@ -243,9 +246,8 @@ static void is_answered(struct setup *s)
 }
 
 /* A server that sends when the last message was written is never far ahead of the reader. */
-static void what_is_written_is_nearly_read(void **state)
+WITH_SETUP(what_is_written_is_nearly_read)
 {
-	struct setup *s = *state;
 	struct reader *reader = &readers[0];
 
 	reader->holds = true;
@@ -277,9 +279,8 @@ static unsigned long refused(struct setup *s, const char *why)
 	return n;
 }
 
-static void one_that_does_not_read_is_ended(void **state)
+WITH_SETUP_SHORT(one_that_does_not_read_is_ended)
 {
-	struct setup *s = *state;
 	struct reader *reader = &readers[0], *idle = &readers[1];
 
 	/* Nothing is sent to it. */
@@ -303,10 +304,8 @@ static void one_that_does_not_read_is_ended(void **state)
 	until(side.closed == 2);
 }
 
-static void watches_have_a_limit_of_their_own(void **state)
+WITH_SETUP(watches_have_a_limit_of_their_own)
 {
-	struct setup *s = *state;
-
 	for (unsigned int i = 0; i < WATCHES; i++) {
 		watch(s, &readers[i]);
 		until(side.opened == i + 1);
@@ -334,17 +333,4 @@ static void watches_have_a_limit_of_their_own(void **state)
 	for (unsigned int i = 0; i < WATCHES; i++)
 		give_up(&readers[i]);
 	until(side.closed == WATCHES + 1);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(what_is_written_is_nearly_read),
-		cmocka_unit_test_setup_teardown(one_that_does_not_read_is_ended, set_up_short,
-						tear_down),
-		TEST(watches_have_a_limit_of_their_own),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,8 @@ static int set_up(void **state)
 	return r;
 }
 
+#define WITH_WHOLE(name) TEST_WITH(name, struct whole *f, set_up, whole_tear_down)
+
 static bool becomes(struct whole *f, bool healthy)
 {
 	for (int i = 0; i < PATIENCE; i++, usleep(10000))
@@ -41,10 +43,8 @@ static void a_round(struct whole *f)
 	assert_true(scheduler_probe_last(f->s.probe) != before);
 }
 
-static void a_held_lock_stops_the_watchdog(void **state)
+WITH_WHOLE(a_held_lock_stops_the_watchdog)
 {
-	struct whole *f = *state;
-
 	a_round(f);
 	assert_true(becomes(f, true));
 	assert_string_equal(why, "active");
@@ -80,10 +80,8 @@ static void stop_listening(int port)
 	assert_true(n > 0);
 }
 
-static void a_port_without_connections_is_not_healthy(void **state)
+WITH_WHOLE(a_port_without_connections_is_not_healthy)
 {
-	struct whole *f = *state;
-
 	a_round(f);
 	stop_listening(f->s.port);
 	assert_true(becomes(f, false));
@@ -94,25 +92,11 @@ static void a_port_without_connections_is_not_healthy(void **state)
 	assert_true(scheduler_is_alive(&f->s, why, sizeof(why)));
 }
 
-static void a_wall_clock_that_is_set_back_does_not_stop_it(void **state)
+WITH_WHOLE(a_wall_clock_that_is_set_back_does_not_stop_it)
 {
-	struct whole *f = *state;
-
 	whole_wall_ahead(24 * 3600);
 	for (int i = 0; i < 3; i++) /* the first one may wait since before that */
 		a_round(f);
 	whole_wall_ahead(0);
 	assert_true(becomes(f, true));
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, whole_tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_held_lock_stops_the_watchdog),
-		TEST(a_port_without_connections_is_not_healthy),
-		TEST(a_wall_clock_that_is_set_back_does_not_stop_it),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

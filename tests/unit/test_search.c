@@ -390,18 +390,18 @@ static void play(bool pages)
 	assert_true(placed > ROUNDS / 4 && refused > ROUNDS / 20);
 }
 
-static void the_best_machine_is_chosen(void **state)
+TEST(the_best_machine_is_chosen)
 {
 	play(false);
 }
 
-static void with_hugepages_too(void **state)
+TEST(with_hugepages_too)
 {
 	play(true);
 }
 
 /* A machine that is full of small gaps must not hide the 17th that has the room. */
-static void none_is_passed_over_behind_the_best(void **state)
+TEST(none_is_passed_over_behind_the_best)
 {
 	PbPodRequest pod = PB_POD_REQUEST__INIT;
 	struct stow_found found = { 0 };
@@ -428,7 +428,7 @@ static void none_is_passed_over_behind_the_best(void **state)
 	stow_fleet_free(fleet);
 }
 
-static void the_machine_can_be_named(void **state)
+TEST(the_machine_can_be_named)
 {
 	PbPodRequest pod = PB_POD_REQUEST__INIT;
 	struct stow_found found = { 0 };
@@ -461,7 +461,7 @@ static void the_machine_can_be_named(void **state)
 	stow_fleet_free(fleet);
 }
 
-static void nonsense_is_refused(void **state)
+TEST(nonsense_is_refused)
 {
 	PbHugepages large = PB_HUGEPAGES__INIT, small = PB_HUGEPAGES__INIT;
 	PbHugepages *list[] = { &large, &small };
@@ -498,17 +498,4 @@ static void nonsense_is_refused(void **state)
 		assert_non_null(strstr(err.msg, cases[i].names));
 		assert_null(strchr(err.msg, '\n'));
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_best_machine_is_chosen),
-		cmocka_unit_test(with_hugepages_too),
-		cmocka_unit_test(none_is_passed_over_behind_the_best),
-		cmocka_unit_test(the_machine_can_be_named),
-		cmocka_unit_test(nonsense_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

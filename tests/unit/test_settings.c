@@ -55,7 +55,7 @@ static void refused(const char *text, const char *why)
 	stow_settings_done(table, &v);
 }
 
-static void every_kind_is_read(void **state)
+TEST(every_kind_is_read)
 {
 	struct values v = { 0 };
 	struct stow_err err;
@@ -85,7 +85,7 @@ static void every_kind_is_read(void **state)
 	assert_null(v.list);
 }
 
-static void a_list_is_also_one_line(void **state)
+TEST(a_list_is_also_one_line)
 {
 	struct values v = { 0 };
 	struct stow_err err;
@@ -101,7 +101,7 @@ static void a_list_is_also_one_line(void **state)
 	stow_settings_done(table, &v);
 }
 
-static void the_bounds_belong_to_it(void **state)
+TEST(the_bounds_belong_to_it)
 {
 	struct values v = { 0 };
 	struct stow_err err;
@@ -122,7 +122,7 @@ static void the_bounds_belong_to_it(void **state)
 	refused("size: 4095\n", "x.yaml:1: size: 4095 is less than 4Ki");
 }
 
-static void an_error_is_one_line(void **state)
+TEST(an_error_is_one_line)
 {
 #define NO_TIME(text) "x.yaml:1: duration: \"" text "\" is not a time such as 500ms, 1s, 5m or 2h"
 	refused("duration: 5\n", NO_TIME("5"));
@@ -157,7 +157,7 @@ static void an_error_is_one_line(void **state)
 		"x.yaml:2: list: \"*a\" is an alias; write the value itself");
 }
 
-static void keys_are_known_and_given_once(void **state)
+TEST(keys_are_known_and_given_once)
 {
 	refused("numbr: 5\n", "x.yaml:1: unknown key \"numbr\"; did you mean \"number\"?");
 	refused("zebra-crossing: 5\n", "x.yaml:1: unknown key \"zebra-crossing\"");
@@ -168,7 +168,7 @@ static void keys_are_known_and_given_once(void **state)
 }
 
 /* What is read of it must be all of it. */
-static void nothing_is_cut_off_in_silence(void **state)
+TEST(nothing_is_cut_off_in_silence)
 {
 	refused("text: \"a\\0b\"\n", "x.yaml:1: text: a NUL byte cannot be part of it");
 	refused("list: [a, \"b\\0\"]\n", "x.yaml:1: list: a NUL byte cannot be part of it");
@@ -176,7 +176,7 @@ static void nothing_is_cut_off_in_silence(void **state)
 	refused("text: a\n---\ntext: b\n", "x.yaml:2: a second document; expected one");
 }
 
-static void an_empty_file_is_valid(void **state)
+TEST(an_empty_file_is_valid)
 {
 	static const char *const nothing[] = { "", "\n\n", "# only this\n", "---\n", "{}\n" };
 	struct values v = { .number = 5 };
@@ -187,7 +187,7 @@ static void an_empty_file_is_valid(void **state)
 	assert_int_equal(v.number, 5);
 }
 
-static void what_is_no_yaml_has_a_line(void **state)
+TEST(what_is_no_yaml_has_a_line)
 {
 	struct values v = { 0 };
 	struct stow_err err;
@@ -200,7 +200,7 @@ static void what_is_no_yaml_has_a_line(void **state)
 	stow_settings_done(table, &v);
 }
 
-static void a_file_has_a_size(void **state)
+TEST(a_file_has_a_size)
 {
 	char path[] = "/tmp/numastow-settings-XXXXXX", block[4096];
 	struct values v = { 0 };
@@ -229,7 +229,7 @@ static void a_file_has_a_size(void **state)
 			    (char **)(uintptr_t)(const char *[]){ __VA_ARGS__ }, own, given,    \
 			    &config, &err)
 
-static void flags_win_over_the_file_over_the_default(void **state)
+TEST(flags_win_over_the_file_over_the_default)
 {
 	static const char *const own[] = { "help", "check", NULL };
 	struct values v = { .number = 5, .size = 4096, .duration = 100 * MS };
@@ -258,7 +258,7 @@ static void flags_win_over_the_file_over_the_default(void **state)
 	stow_settings_done(table, &v);
 }
 
-static void wrong_flags_are_errors(void **state)
+TEST(wrong_flags_are_errors)
 {
 	static const char *const own[] = { "help", NULL };
 	struct values v = { 0 };
@@ -286,23 +286,4 @@ static void wrong_flags_are_errors(void **state)
 		"xx",
 		"--numbernumbernumbernumbernumbernumbernumbernumbernumbernumberxxxxxxxxxxx");
 	assert_false(given[0]);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_kind_is_read),
-		cmocka_unit_test(a_list_is_also_one_line),
-		cmocka_unit_test(the_bounds_belong_to_it),
-		cmocka_unit_test(an_error_is_one_line),
-		cmocka_unit_test(keys_are_known_and_given_once),
-		cmocka_unit_test(nothing_is_cut_off_in_silence),
-		cmocka_unit_test(an_empty_file_is_valid),
-		cmocka_unit_test(what_is_no_yaml_has_a_line),
-		cmocka_unit_test(a_file_has_a_size),
-		cmocka_unit_test(flags_win_over_the_file_over_the_default),
-		cmocka_unit_test(wrong_flags_are_errors),
-	};
-
-	return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
 }

@@ -55,7 +55,7 @@ static pid_t start(bool hangs, int *ret_err)
 	return pid;
 }
 
-static void signals_are_handed_on(void **state)
+TEST(signals_are_handed_on)
 {
 	int err, status;
 	pid_t pid = start(false, &err);
@@ -68,7 +68,7 @@ static void signals_are_handed_on(void **state)
 	close(err);
 }
 
-static void a_program_that_hangs_ends_after_its_grace(void **state)
+TEST(a_program_that_hangs_ends_after_its_grace)
 {
 	char said[512] = "";
 	int err, status;
@@ -81,14 +81,4 @@ static void a_program_that_hangs_ends_after_its_grace(void **state)
 	assert_true(read(err, said, sizeof(said) - 1) > 0);
 	assert_non_null(strstr(said, "did not stop in time"));
 	close(err);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(signals_are_handed_on),
-		cmocka_unit_test(a_program_that_hangs_ends_after_its_grace),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

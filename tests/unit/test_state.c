@@ -15,7 +15,7 @@ static int parse(const char *text, struct hook_container *c, struct stow_err *er
 	return hook_parse_state(text, strlen(text), c, err);
 }
 
-static void a_state_as_crun_writes_it(void **state)
+TEST(a_state_as_crun_writes_it)
 {
 	_cleanup_(hook_container_done) struct hook_container c = { 0 };
 
@@ -33,7 +33,7 @@ static void a_state_as_crun_writes_it(void **state)
 	assert_null(c.ns);
 }
 
-static void names_of_both_kubernetes_runtimes(void **state)
+TEST(names_of_both_kubernetes_runtimes)
 {
 	static const char *const states[] = {
 		"{\"id\":\"a\",\"annotations\":{\"io.kubernetes.container.name\":\"web\","
@@ -57,7 +57,7 @@ static void names_of_both_kubernetes_runtimes(void **state)
 	}
 }
 
-static void the_pause_container_is_known(void **state)
+TEST(the_pause_container_is_known)
 {
 	_cleanup_(hook_container_done) struct hook_container c = { 0 };
 
@@ -69,7 +69,7 @@ static void the_pause_container_is_known(void **state)
 }
 
 /* Every odd identity, beside an annotation of ours and without one. */
-static void an_invalid_identity_stops_only_annotated_containers(void **state)
+TEST(an_invalid_identity_stops_only_annotated_containers)
 {
 	static const char *const odd[][2] = {
 		{ "\"io.kubernetes.pod.namespace\":\"../x\"",
@@ -122,7 +122,7 @@ static void an_invalid_identity_stops_only_annotated_containers(void **state)
 }
 
 /* A pod has a uid and a sandbox, and two engines may say the same. */
-static void what_does_not_contradict_is_no_contradiction(void **state)
+TEST(what_does_not_contradict_is_no_contradiction)
 {
 	_cleanup_(hook_container_done) struct hook_container c = { 0 }, d = { 0 };
 
@@ -142,7 +142,7 @@ static void what_does_not_contradict_is_no_contradiction(void **state)
 
 #define ASKS "\"annotations\":{\"numastow.io/cpus\":\"2\"}"
 
-static void what_is_no_state_is_refused(void **state)
+TEST(what_is_no_state_is_refused)
 {
 	static const char *const bad[] = {
 		"",
@@ -177,7 +177,7 @@ static void what_is_no_state_is_refused(void **state)
 }
 
 /* Without annotations of ours it must start, and its id becomes the name of a file. */
-static void an_id_that_is_no_name_is_encoded(void **state)
+TEST(an_id_that_is_no_name_is_encoded)
 {
 	static const char *const ids[][2] = {
 		{ "web", "web" },	{ "a b", "a%20b" },	    { "web@1", "web%401" },
@@ -214,7 +214,7 @@ static void shorten(const char *text, struct hook_input *ret)
 	assert_true(ret->shortened);
 }
 
-static void a_long_state_keeps_what_matters(void **state)
+TEST(a_long_state_keeps_what_matters)
 {
 	static const char *const states[][2] = {
 		{ "{\"ociVersion\":\"1.0\",\"id\":\"web\",\"pid\":42,\"bundle\":\"/b\"}\n",
@@ -251,7 +251,7 @@ static void a_long_state_keeps_what_matters(void **state)
 }
 
 /* What is kept must fit. */
-static void an_id_as_long_as_a_state_is_none(void **state)
+TEST(an_id_as_long_as_a_state_is_none)
 {
 	_cleanup_free_ char *text = malloc(HOOK_STATE_MAX + 16);
 	_cleanup_(hook_input_done) struct hook_input input = { 0 };
@@ -265,7 +265,7 @@ static void an_id_as_long_as_a_state_is_none(void **state)
 	assert_string_equal(input.text, "");
 }
 
-static void a_short_state_stays_as_it_is(void **state)
+TEST(a_short_state_stays_as_it_is)
 {
 	static const char text[] = "{\"id\": \"web\", \"x\": 1}\n";
 	_cleanup_(hook_input_done) struct hook_input input = { 0 };
@@ -279,7 +279,7 @@ static void a_short_state_stays_as_it_is(void **state)
 	assert_int_equal(input.len, strlen(text));
 }
 
-static void limits_of_a_config(void **state)
+TEST(limits_of_a_config)
 {
 	struct json_object *json = json_tokener_parse(
 		"{\"linux\":{\"resources\":{\"cpu\":{\"quota\":150000,\"period\":100000},"
@@ -306,7 +306,7 @@ static void limits_of_a_config(void **state)
 	json_object_put(json);
 }
 
-static void the_id_in_a_cgroups_path(void **state)
+TEST(the_id_in_a_cgroups_path)
 {
 	static const char *const paths[][2] = {
 		{ "machine.slice:libpod:abc", "abc" },
@@ -332,7 +332,7 @@ static void the_id_in_a_cgroups_path(void **state)
 	}
 }
 
-static void config_json_is_a_regular_file(void **state)
+TEST(config_json_is_a_regular_file)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct json_object *json = NULL;
@@ -349,25 +349,4 @@ static void config_json_is_a_regular_file(void **state)
 	assert_int_equal(hook_open_config(t->root, "/none", &json, &err), -ENOENT);
 	assert_int_equal(hook_open_config(t->root, "relative", &json, &err), -EINVAL);
 	assert_int_equal(hook_open_config(t->root, NULL, &json, &err), -EINVAL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_state_as_crun_writes_it),
-		cmocka_unit_test(names_of_both_kubernetes_runtimes),
-		cmocka_unit_test(the_pause_container_is_known),
-		cmocka_unit_test(an_invalid_identity_stops_only_annotated_containers),
-		cmocka_unit_test(what_does_not_contradict_is_no_contradiction),
-		cmocka_unit_test(what_is_no_state_is_refused),
-		cmocka_unit_test(an_id_that_is_no_name_is_encoded),
-		cmocka_unit_test(a_long_state_keeps_what_matters),
-		cmocka_unit_test(an_id_as_long_as_a_state_is_none),
-		cmocka_unit_test(a_short_state_stays_as_it_is),
-		cmocka_unit_test(limits_of_a_config),
-		cmocka_unit_test(the_id_in_a_cgroups_path),
-		cmocka_unit_test(config_json_is_a_regular_file),
-	};
-
-	return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

@@ -1299,50 +1299,50 @@ static void there_is_no_etcd(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define ENTRY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(what_was_stored_is_there_again),
-		TEST(what_is_queued_at_the_end_is_written),
-		TEST(answers_that_ran_out_go),
-		TEST(a_clock_that_is_set_ends_no_answer),
-		TEST(a_torn_end_loses_the_end_only),
-		TEST(a_flipped_byte_in_the_log_ends_it_there),
-		TEST(a_flipped_byte_in_the_database_does_not_crash),
-		TEST(a_file_that_is_no_store_is_left_alone),
-		TEST(a_newer_store_is_refused_and_left_alone),
-		TEST(an_old_store_is_read_and_taken_along),
-		TEST(drains_and_their_webhooks_are_stored),
-		TEST(a_full_disk_is_reported_and_survived),
-		TEST(a_refused_row_is_its_own_callers_failure),
-		TEST(a_deletion_that_failed_is_made_up_for),
-		TEST(writes_after_the_stop_are_refused),
-		TEST(a_long_list_is_written_as_one),
-		TEST(the_webhooks_of_a_drain_are_deleted_together),
-		TEST(a_row_without_a_message_is_its_own_callers_failure),
-		TEST(every_start_is_a_later_epoch),
-		TEST(one_leads_and_the_next_when_it_has_ended),
+		ENTRY(what_was_stored_is_there_again),
+		ENTRY(what_is_queued_at_the_end_is_written),
+		ENTRY(answers_that_ran_out_go),
+		ENTRY(a_clock_that_is_set_ends_no_answer),
+		ENTRY(a_torn_end_loses_the_end_only),
+		ENTRY(a_flipped_byte_in_the_log_ends_it_there),
+		ENTRY(a_flipped_byte_in_the_database_does_not_crash),
+		ENTRY(a_file_that_is_no_store_is_left_alone),
+		ENTRY(a_newer_store_is_refused_and_left_alone),
+		ENTRY(an_old_store_is_read_and_taken_along),
+		ENTRY(drains_and_their_webhooks_are_stored),
+		ENTRY(a_full_disk_is_reported_and_survived),
+		ENTRY(a_refused_row_is_its_own_callers_failure),
+		ENTRY(a_deletion_that_failed_is_made_up_for),
+		ENTRY(writes_after_the_stop_are_refused),
+		ENTRY(a_long_list_is_written_as_one),
+		ENTRY(the_webhooks_of_a_drain_are_deleted_together),
+		ENTRY(a_row_without_a_message_is_its_own_callers_failure),
+		ENTRY(every_start_is_a_later_epoch),
+		ENTRY(one_leads_and_the_next_when_it_has_ended),
 	};
 
 	/* Those of them that are about no file, and etcd's own. */
 	const struct CMUnitTest on_etcd[] = {
-		TEST(what_was_stored_is_there_again),
-		TEST(what_is_queued_at_the_end_is_written),
-		TEST(answers_that_ran_out_go),
-		TEST(drains_and_their_webhooks_are_stored),
-		TEST(writes_after_the_stop_are_refused),
-		TEST(a_long_list_is_written_as_one),
-		TEST(the_webhooks_of_a_drain_are_deleted_together),
-		TEST(a_row_without_a_message_is_its_own_callers_failure),
-		TEST(every_start_is_a_later_epoch),
-		TEST(a_leader_without_its_lease_cannot_write),
-		TEST(what_is_in_doubt_is_done_once),
-		TEST(an_unfinished_list_is_finished),
-		TEST(what_is_damaged_or_newer_is_refused),
-		TEST(keys_are_read_in_pages_and_followed),
-		TEST(a_standby_publishes_its_lag),
-		TEST(urls_are_checked),
+		ENTRY(what_was_stored_is_there_again),
+		ENTRY(what_is_queued_at_the_end_is_written),
+		ENTRY(answers_that_ran_out_go),
+		ENTRY(drains_and_their_webhooks_are_stored),
+		ENTRY(writes_after_the_stop_are_refused),
+		ENTRY(a_long_list_is_written_as_one),
+		ENTRY(the_webhooks_of_a_drain_are_deleted_together),
+		ENTRY(a_row_without_a_message_is_its_own_callers_failure),
+		ENTRY(every_start_is_a_later_epoch),
+		ENTRY(a_leader_without_its_lease_cannot_write),
+		ENTRY(what_is_in_doubt_is_done_once),
+		ENTRY(an_unfinished_list_is_finished),
+		ENTRY(what_is_damaged_or_newer_is_refused),
+		ENTRY(keys_are_read_in_pages_and_followed),
+		ENTRY(a_standby_publishes_its_lag),
+		ENTRY(urls_are_checked),
 	};
-	const struct CMUnitTest without[] = { TEST(there_is_no_etcd) };
+	const struct CMUnitTest without[] = { ENTRY(there_is_no_etcd) };
 	int failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
 
 	if (unit_etcd_start(&etcd)) {

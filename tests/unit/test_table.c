@@ -37,7 +37,7 @@ static void json_is(struct cli_table *table, const char *wanted)
 	cli_table_free(table);
 }
 
-static void cells_have_types(void **state)
+TEST(cells_have_types)
 {
 	const struct cli_output out = { .all = true };
 	struct cli_table *table = table_of(&out);
@@ -54,7 +54,7 @@ static void cells_have_types(void **state)
 }
 
 /* What is not set is null, never 0; and so is what is no number. */
-static void unknown_is_null(void **state)
+TEST(unknown_is_null)
 {
 	const struct cli_output out = { .all = true };
 	struct cli_table *table = table_of(&out);
@@ -67,7 +67,7 @@ static void unknown_is_null(void **state)
 		       "\"is_online\":null,\"more\":null}]");
 }
 
-static void children_are_within(void **state)
+TEST(children_are_within)
 {
 	const struct cli_output out = { .columns = "NAME" };
 	struct cli_table *table = table_of(&out);
@@ -81,7 +81,7 @@ static void children_are_within(void **state)
 		       "[{\"name\":\"c\"}]},{\"name\":\"d\"}]}]");
 }
 
-static void columns_are_selected(void **state)
+TEST(columns_are_selected)
 {
 	static const struct {
 		const char *list;
@@ -116,7 +116,7 @@ static void columns_are_selected(void **state)
 	}
 }
 
-static void unknown_columns_are_refused(void **state)
+TEST(unknown_columns_are_refused)
 {
 	static const char *const lists[] = { "", "nose", "name,", "name,,node", "+", "na" };
 
@@ -131,7 +131,7 @@ static void unknown_columns_are_refused(void **state)
 	}
 }
 
-static void nodes_are_filtered(void **state)
+TEST(nodes_are_filtered)
 {
 	struct cli_output out = { 0 };
 	struct stow_err err = { 0 };
@@ -144,7 +144,7 @@ static void nodes_are_filtered(void **state)
 	assert_true(cli_output_wants_node(&out, 1));
 }
 
-static void watch_has_a_least(void **state)
+TEST(watch_has_a_least)
 {
 	struct stow_err err = { 0 };
 	uint64_t every = 0;
@@ -155,19 +155,4 @@ static void watch_has_a_least(void **state)
 	assert_int_equal(every, 500000000);
 	assert_int_equal(cli_output_take_watch("1ms", &every, &err), -EINVAL);
 	assert_int_equal(cli_output_take_watch("x", &every, &err), -EINVAL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(cells_have_types),
-		cmocka_unit_test(unknown_is_null),
-		cmocka_unit_test(children_are_within),
-		cmocka_unit_test(columns_are_selected),
-		cmocka_unit_test(unknown_columns_are_refused),
-		cmocka_unit_test(nodes_are_filtered),
-		cmocka_unit_test(watch_has_a_least),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

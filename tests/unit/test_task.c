@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "tree.h"
 
-static void policies_are_what_stands_before_the_values(void **state)
+TEST(policies_are_what_stands_before_the_values)
 {
 	static const struct {
 		const char *line, *policy;
@@ -50,7 +50,7 @@ static void put(struct tree *t, int tid, const char *maps)
 	tree_write(t, path, "%s", maps);
 }
 
-static void threads_are_read(void **state)
+TEST(threads_are_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_free_ struct stow_task *tasks = NULL;
@@ -95,7 +95,7 @@ static void threads_are_read(void **state)
 }
 
 /* Missing, empty or garbage: unknown, never a guess. */
-static void what_cannot_be_read_is_unknown(void **state)
+TEST(what_cannot_be_read_is_unknown)
 {
 	static const char *const odd[] = { "", "\n\n", "garbage\n", "Cpus_allowed_list:\nName",
 					   "Cpus_allowed_list:\tx-y\nMems_allowed_list:\t9-1\n" };
@@ -119,15 +119,4 @@ static void what_cannot_be_read_is_unknown(void **state)
 		assert_string_equal(task->policy, "");
 		assert_int_equal(task->from, STOW_POLICY_UNKNOWN);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(policies_are_what_stands_before_the_values),
-		cmocka_unit_test(threads_are_read),
-		cmocka_unit_test(what_cannot_be_read_is_unknown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 
-static void texts_are_cleaned(void **state)
+TEST(texts_are_cleaned)
 {
 	static const struct {
 		const char *in, *out;
@@ -40,7 +40,7 @@ static void texts_are_cleaned(void **state)
 	}
 }
 
-static void quotes_are_printable_ascii(void **state)
+TEST(quotes_are_printable_ascii)
 {
 	static const struct {
 		const char *in, *out;
@@ -60,7 +60,7 @@ static void quotes_are_printable_ascii(void **state)
 	}
 }
 
-static void a_field_of_a_status_is_found(void **state)
+TEST(a_field_of_a_status_is_found)
 {
 	static const char text[] =
 		"Name:\tx y\nNames:\tz\nnuma_preferred_nid  :   1\nEmpty:\nLast: 7";
@@ -81,7 +81,7 @@ static void a_field_of_a_status_is_found(void **state)
 	assert_false(stow_text_field("", "Name", buf, sizeof(buf)));
 }
 
-static void sizes_of_a_status_are_in_bytes(void **state)
+TEST(sizes_of_a_status_are_in_bytes)
 {
 	static const char text[] = "VmPin:\t      64 kB\nVmLck: 0 kB\nVmRSS:\tmany kB\n"
 				   "VmSwap:\t18014398509481984 kB\n";
@@ -97,7 +97,7 @@ static void sizes_of_a_status_are_in_bytes(void **state)
 	assert_int_equal(bytes, 0);
 }
 
-static void words_of_lists_are_whole(void **state)
+TEST(words_of_lists_are_whole)
 {
 	assert_true(stow_text_has_word("cpuset cpu io\n", "cpu"));
 	assert_true(stow_text_has_word("cpuset cpu io\n", "io"));
@@ -109,7 +109,7 @@ static void words_of_lists_are_whole(void **state)
 	assert_false(stow_text_has_word("cpu, ", ""));
 }
 
-static void nuls_in_names_are_marked(void **state)
+TEST(nuls_in_names_are_marked)
 {
 	static const struct {
 		const char *text, *marked; /* NULL: no copy */
@@ -135,18 +135,4 @@ static void nuls_in_names_are_marked(void **state)
 		else
 			assert_null(copy);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts_are_cleaned),
-		cmocka_unit_test(nuls_in_names_are_marked),
-		cmocka_unit_test(quotes_are_printable_ascii),
-		cmocka_unit_test(a_field_of_a_status_is_found),
-		cmocka_unit_test(sizes_of_a_status_are_in_bytes),
-		cmocka_unit_test(words_of_lists_are_whole),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

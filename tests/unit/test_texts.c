@@ -9,7 +9,7 @@
 #include "rpc/texts.h"
 #include "scheduler/drain/event.h"
 
-static void a_request_with_bad_texts_is_refused(void **state)
+TEST(a_request_with_bad_texts_is_refused)
 {
 	static char name[STOW_TEXT_NAME + 2];
 	PbPlaceRequest place = PB_PLACE_REQUEST__INIT;
@@ -33,7 +33,7 @@ static void a_request_with_bad_texts_is_refused(void **state)
 	assert_int_equal(stow_texts_check(&place.base, &err), -EINVAL);
 }
 
-static void a_report_is_made_fit(void **state)
+TEST(a_report_is_made_fit)
 {
 	char id[] = "a\xff\x07z", *reason = malloc(5000);
 	PbContainer container = PB_CONTAINER__INIT, *list[] = { &container };
@@ -52,7 +52,7 @@ static void a_report_is_made_fit(void **state)
 	free(reason);
 }
 
-static void a_message_is_one_line(void **state)
+TEST(a_message_is_one_line)
 {
 	PbFenceRequest fence = PB_FENCE_REQUEST__INIT;
 	char *text = NULL;
@@ -68,7 +68,7 @@ static void a_message_is_one_line(void **state)
 	free(text);
 }
 
-static void addresses_may_lack_a_port(void **state)
+TEST(addresses_may_lack_a_port)
 {
 	static const struct {
 		const char *given, *becomes; /* NULL: refused */
@@ -102,7 +102,7 @@ static void addresses_may_lack_a_port(void **state)
 	}
 }
 
-static void urls_are_shown_without_secrets(void **state)
+TEST(urls_are_shown_without_secrets)
 {
 	char text[256];
 
@@ -112,17 +112,4 @@ static void urls_are_shown_without_secrets(void **state)
 	assert_string_equal(text, "https://hook.example:8443/a");
 	scheduler_event_url_show("http://127.0.0.1/a", text, sizeof(text));
 	assert_string_equal(text, "http://127.0.0.1/a");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_request_with_bad_texts_is_refused),
-		cmocka_unit_test(a_report_is_made_fit),
-		cmocka_unit_test(a_message_is_one_line),
-		cmocka_unit_test(addresses_may_lack_a_port),
-		cmocka_unit_test(urls_are_shown_without_secrets),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static bool near(double value, double wanted)
 
 /* --- arithmetic ------------------------------------------------------------------ */
 
-static void rates_and_shares(void **state)
+TEST(rates_and_shares)
 {
 	assert_true(near(top_rate(100, 350, 5 * STOW_SECOND), 50));
 	assert_true(near(top_rate(7, 7, STOW_SECOND), 0));
@@ -65,7 +65,7 @@ static void write_times(struct tree *t, unsigned int busy, unsigned int idle)
 	tree_write(t, "/proc/stat", "%sintr 1 2 3\n", text);
 }
 
-static void two_readings(void **state)
+TEST(two_readings)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(top_machine_done) struct top_machine a = { 0 }, b = { 0 };
@@ -109,7 +109,7 @@ static void two_readings(void **state)
 	assert_null(top_machine_node(&b, 7));
 }
 
-static void a_machine_with_few_files_is_read(void **state)
+TEST(a_machine_with_few_files_is_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(top_machine_done) struct top_machine machine = { 0 };
@@ -205,7 +205,7 @@ static const struct top_container *container(const struct top_view *view, const 
 	return NULL;
 }
 
-static void containers_are_read(void **state)
+TEST(containers_are_read)
 {
 	struct top_view view;
 	struct played *p = machine_with_containers(&view);
@@ -230,7 +230,7 @@ static void containers_are_read(void **state)
 }
 
 /* What was read before is kept as long as a container is the same one. */
-static void containers_come_and_go(void **state)
+TEST(containers_come_and_go)
 {
 	struct top_view view;
 	struct played *p = machine_with_containers(&view);
@@ -272,7 +272,7 @@ static void order_is(const struct top_view *view, const char *wanted)
 	assert_string_equal(text, wanted);
 }
 
-static void containers_are_sorted_and_filtered(void **state)
+TEST(containers_are_sorted_and_filtered)
 {
 	static const struct {
 		enum top_sort sort;
@@ -306,7 +306,7 @@ static void containers_are_sorted_and_filtered(void **state)
 
 /* --- pages ------------------------------------------------------------------------------ */
 
-static void credit_is_a_twentieth(void **state)
+TEST(credit_is_a_twentieth)
 {
 	struct top_pages pages = { 0 };
 
@@ -330,7 +330,7 @@ static int count_maps(void *ctx, const char *path, const char *value)
 	return 0;
 }
 
-static void only_what_is_selected_is_read(void **state)
+TEST(only_what_is_selected_is_read)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	unsigned int count = 0;
@@ -362,7 +362,7 @@ static void only_what_is_selected_is_read(void **state)
 	top_pages_done(&pages);
 }
 
-static void pages_of_a_container(void **state)
+TEST(pages_of_a_container)
 {
 	struct top_view view;
 	struct played *p = machine_with_containers(&view);
@@ -419,7 +419,7 @@ static void fits(struct top_view *view, int width, int height)
 	top_frame_done(&frame);
 }
 
-static void screens_of_any_size(void **state)
+TEST(screens_of_any_size)
 {
 	struct top_view view;
 	struct played *p = machine_with_containers(&view);
@@ -444,7 +444,7 @@ static void screens_of_any_size(void **state)
 	end(p, &view);
 }
 
-static void the_text_of_a_screen(void **state)
+TEST(the_text_of_a_screen)
 {
 	struct top_frame frame = { 0 };
 	struct top_view view;
@@ -465,7 +465,7 @@ static void the_text_of_a_screen(void **state)
 }
 
 /* The cursor is always among the rows that are shown. */
-static void the_cursor_is_seen(void **state)
+TEST(the_cursor_is_seen)
 {
 	struct top_view view;
 	struct played *p = machine_with_containers(&view);
@@ -494,24 +494,4 @@ static void the_cursor_is_seen(void **state)
 		top_frame_done(&frame);
 	}
 	end(p, &view);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rates_and_shares),
-		cmocka_unit_test(two_readings),
-		cmocka_unit_test(a_machine_with_few_files_is_read),
-		cmocka_unit_test(containers_are_read),
-		cmocka_unit_test(containers_come_and_go),
-		cmocka_unit_test(containers_are_sorted_and_filtered),
-		cmocka_unit_test(credit_is_a_twentieth),
-		cmocka_unit_test(only_what_is_selected_is_read),
-		cmocka_unit_test(pages_of_a_container),
-		cmocka_unit_test(screens_of_any_size),
-		cmocka_unit_test(the_text_of_a_screen),
-		cmocka_unit_test(the_cursor_is_seen),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

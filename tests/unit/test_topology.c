@@ -84,7 +84,7 @@ static struct tree *machine(void)
 	return tree;
 }
 
-static void reads_an_ordinary_machine(void **state)
+TEST(reads_an_ordinary_machine)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = read_all(tree);
@@ -109,7 +109,7 @@ static void reads_an_ordinary_machine(void **state)
 		assert_memory_equal(&t->cpus[i], &expected[i], sizeof(expected[i]));
 }
 
-static void isolated_cpus_that_are_online(void **state)
+TEST(isolated_cpus_that_are_online)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	struct stow_topology *t = read_all(tree);
@@ -133,7 +133,7 @@ static void isolated_cpus_that_are_online(void **state)
 	assert_non_null(strstr(err.msg, CPU "/isolated"));
 }
 
-static void distances_by_id(void **state)
+TEST(distances_by_id)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = read_all(tree);
@@ -162,7 +162,7 @@ static void assert_unreadable(struct tree *tree, const char *path)
 	assert_null(t);
 }
 
-static void odd_distances_are_errors(void **state)
+TEST(odd_distances_are_errors)
 {
 	static const char *const bad[] = {
 		"",	      "10 21 40",    "10 21 40 50 60", "10 -21 40 50",
@@ -178,7 +178,7 @@ static void odd_distances_are_errors(void **state)
 }
 
 /* No guess stands for what is there: neither for what makes no sense, nor for what cannot be read. */
-static void what_is_there_and_cannot_be_read_is_an_error(void **state)
+TEST(what_is_there_and_cannot_be_read_is_an_error)
 {
 	static const char *const files[] = { CPU "/online",
 					     CPU "/cpu0/topology/core_cpus_list",
@@ -227,7 +227,7 @@ static void what_is_there_and_cannot_be_read_is_an_error(void **state)
 }
 
 /* powerpc's caches, before Linux 4.20. */
-static void a_mask_may_end_in_two_newlines(void **state)
+TEST(a_mask_may_end_in_two_newlines)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -255,7 +255,7 @@ static void assert_assumed(unsigned int assumed, const char *names)
 	assert_string_equal(text, names);
 }
 
-static void guesses_are_noted(void **state)
+TEST(guesses_are_noted)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -296,7 +296,7 @@ static void guesses_are_noted(void **state)
 	assert_int_equal(t->cpus[1].package, 0);
 }
 
-static void only_what_was_asked_for(void **state)
+TEST(only_what_was_asked_for)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -307,7 +307,7 @@ static void only_what_was_asked_for(void **state)
 	assert_int_equal(t->nodes[0].mem_available, t->nodes[0].mem_free);
 }
 
-static void available_from_the_zones(void **state)
+TEST(available_from_the_zones)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -328,7 +328,7 @@ static void available_from_the_zones(void **state)
 	assert_non_null(strstr(err.msg, "zoneinfo"));
 }
 
-static void masks_where_lists_are_missing(void **state)
+TEST(masks_where_lists_are_missing)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -357,7 +357,7 @@ static void masks_where_lists_are_missing(void **state)
 	assert_int_not_equal(t->cpus[33].llc, 0);
 }
 
-static void old_kernels_have_online_in_each_cpu(void **state)
+TEST(old_kernels_have_online_in_each_cpu)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -379,7 +379,7 @@ static void old_kernels_have_online_in_each_cpu(void **state)
 	assert_unreadable(tree, CPU "/cpu6/online");
 }
 
-static void without_numa_there_is_one_node(void **state)
+TEST(without_numa_there_is_one_node)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -408,7 +408,7 @@ static void without_numa_there_is_one_node(void **state)
 	assert_int_equal(pool.total, 9);
 }
 
-static void a_cpu_is_on_one_node_only(void **state)
+TEST(a_cpu_is_on_one_node_only)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -428,7 +428,7 @@ static void a_cpu_is_on_one_node_only(void **state)
 	assert_int_equal(t->nodes[1].assumed & STOW_ASSUMED_CPUS, 0);
 }
 
-static void nothing_at_all_is_no_data(void **state)
+TEST(nothing_at_all_is_no_data)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_topology *t = NULL;
@@ -441,7 +441,7 @@ static void nothing_at_all_is_no_data(void **state)
 	assert_int_equal(stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err), -EINVAL);
 }
 
-static void a_thousand_cpus_on_many_nodes(void **state)
+TEST(a_thousand_cpus_on_many_nodes)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -484,7 +484,7 @@ static void write_pool(struct tree *tree, int node, int kib, const char *nr)
 	tree_write(tree, path, "0\n");
 }
 
-static void pools_by_ascending_size(void **state)
+TEST(pools_by_ascending_size)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
@@ -509,7 +509,7 @@ static void pools_by_ascending_size(void **state)
 	assert_int_equal(t->nodes[2].n_pools, 0);
 }
 
-static void a_broken_pool_is_an_error(void **state)
+TEST(a_broken_pool_is_an_error)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	struct stow_pool pool;
@@ -539,7 +539,7 @@ static void wrote(void *ctx, struct stow_root *root, const char *path, const cha
 	assert_string_equal(value, "12");
 }
 
-static void a_pool_is_written_once_with_signals_blocked(void **state)
+TEST(a_pool_is_written_once_with_signals_blocked)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	static const struct stow_root_ops ops = { .wrote = wrote };
@@ -568,7 +568,7 @@ static int before(void *ctx, const char *path, const char *value)
 }
 
 /* Every single access fails once: the answer is whole or an error, never a crash or a leak. */
-static void any_file_may_fail(void **state)
+TEST(any_file_may_fail)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
 	static const struct stow_root_ops ops = { .before = before };
@@ -589,31 +589,4 @@ static void any_file_may_fail(void **state)
 		failed += r < 0;
 	} while (fail_at <= 0);
 	assert_in_range(failed, 5, n);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_an_ordinary_machine),
-		cmocka_unit_test(isolated_cpus_that_are_online),
-		cmocka_unit_test(distances_by_id),
-		cmocka_unit_test(odd_distances_are_errors),
-		cmocka_unit_test(what_is_there_and_cannot_be_read_is_an_error),
-		cmocka_unit_test(a_mask_may_end_in_two_newlines),
-		cmocka_unit_test(guesses_are_noted),
-		cmocka_unit_test(only_what_was_asked_for),
-		cmocka_unit_test(available_from_the_zones),
-		cmocka_unit_test(masks_where_lists_are_missing),
-		cmocka_unit_test(old_kernels_have_online_in_each_cpu),
-		cmocka_unit_test(without_numa_there_is_one_node),
-		cmocka_unit_test(a_cpu_is_on_one_node_only),
-		cmocka_unit_test(nothing_at_all_is_no_data),
-		cmocka_unit_test(a_thousand_cpus_on_many_nodes),
-		cmocka_unit_test(pools_by_ascending_size),
-		cmocka_unit_test(a_broken_pool_is_an_error),
-		cmocka_unit_test(a_pool_is_written_once_with_signals_blocked),
-		cmocka_unit_test(any_file_may_fail),
-	};
-
-	return cmocka_run_group_tests_name("topology", tests, NULL, NULL);
 }

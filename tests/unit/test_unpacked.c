@@ -35,7 +35,7 @@ static int unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, 
 	return r;
 }
 
-static void few_bytes_that_take_much_memory_are_refused(void **state)
+TEST(few_bytes_that_take_much_memory_are_refused)
 {
 	static const struct {
 		const char *unit;
@@ -70,7 +70,7 @@ static void few_bytes_that_take_much_memory_are_refused(void **state)
 	free(bytes);
 }
 
-static void whatever_is_no_message_is_read_to_its_end_at_most(void **state)
+TEST(whatever_is_no_message_is_read_to_its_end_at_most)
 {
 	static const char *const cut[] = {
 		"\x0a", "\x0a\x05zz", "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff",
@@ -104,7 +104,7 @@ static void passes(const ProtobufCMessage *message)
 	free(bytes);
 }
 
-static void the_largest_machine_s_report_is_not(void **state)
+TEST(the_largest_machine_s_report_is_not)
 {
 	enum { NUMA = 1024, CONTAINERS = 8192 };
 	static PbNumaNode nodes[NUMA], *list[NUMA];
@@ -145,7 +145,7 @@ static void the_largest_machine_s_report_is_not(void **state)
 }
 
 /* A plan of empty blocks: much struct for few bytes. */
-static void nor_is_a_drain_of_many_blocks(void **state)
+TEST(nor_is_a_drain_of_many_blocks)
 {
 	enum { MANY = 65536 };
 	static PbDrainBlock blocks[MANY], *list[MANY];
@@ -163,7 +163,7 @@ static void nor_is_a_drain_of_many_blocks(void **state)
 }
 
 /* Deleted keys: the shortest events there are. */
-static void nor_are_events_of_etcd(void **state)
+TEST(nor_are_events_of_etcd)
 {
 	enum { MANY = 20000 };
 	static EtcdEvent event, *events[MANY];
@@ -180,17 +180,4 @@ static void nor_are_events_of_etcd(void **state)
 	response.n_events = MANY;
 	response.events = events;
 	passes(&response.base);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(few_bytes_that_take_much_memory_are_refused),
-		cmocka_unit_test(whatever_is_no_message_is_read_to_its_end_at_most),
-		cmocka_unit_test(the_largest_machine_s_report_is_not),
-		cmocka_unit_test(nor_is_a_drain_of_many_blocks),
-		cmocka_unit_test(nor_are_events_of_etcd),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

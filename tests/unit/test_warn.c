@@ -27,7 +27,7 @@ static const char *said(bool own, const char *mounts, const char *capabilities)
 	return buf;
 }
 
-static void a_writable_tree_without_a_namespace(void **state)
+TEST(a_writable_tree_without_a_namespace)
 {
 	static const char rw[] = "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\","
 				 "\"source\":\"cgroup\",\"options\":[\"nosuid\",\"rw\"]}";
@@ -41,7 +41,7 @@ static void a_writable_tree_without_a_namespace(void **state)
 	assert_string_equal(said(false, ro, ""), "");
 }
 
-static void the_machines_tree_as_a_volume(void **state)
+TEST(the_machines_tree_as_a_volume)
 {
 	static const struct {
 		const char *source, *options;
@@ -72,7 +72,7 @@ static void the_machines_tree_as_a_volume(void **state)
 	}
 }
 
-static void a_capability_that_opens_anything(void **state)
+TEST(a_capability_that_opens_anything)
 {
 	assert_string_equal(said(true, "", "\"effective\":[\"CAP_CHOWN\",\"CAP_DAC_READ_SEARCH\"]"),
 			    "it has CAP_DAC_READ_SEARCH");
@@ -81,7 +81,7 @@ static void a_capability_that_opens_anything(void **state)
 	assert_string_equal(said(true, "", "\"bounding\":[\"CAP_DAC_OVERRIDE\"]"), "");
 }
 
-static void all_at_once_in_one_line(void **state)
+TEST(all_at_once_in_one_line)
 {
 	const char *text = said(false,
 				"{\"destination\":\"/a\\nb\",\"type\":\"cgroup2\"},"
@@ -93,7 +93,7 @@ static void all_at_once_in_one_line(void **state)
 	assert_null(strchr(text, '\n'));
 }
 
-static void invalid_configurations_give_no_warning(void **state)
+TEST(invalid_configurations_give_no_warning)
 {
 	static const char *const odd[] = { "{}", "[]", "{\"mounts\":{},\"linux\":[],\"process\":1}",
 					   "{\"mounts\":[1,null,{\"options\":[null]}]}" };
@@ -108,7 +108,7 @@ static void invalid_configurations_give_no_warning(void **state)
 	assert_false(hook_config_warn(NULL, buf, sizeof(buf)));
 }
 
-static void a_short_buffer_is_kept_to(void **state)
+TEST(a_short_buffer_is_kept_to)
 {
 	struct json_object *config =
 		json_tokener_parse("{\"mounts\":[{\"type\":\"cgroup\"},{\"type\":\"cgroup\"}]}");
@@ -119,18 +119,4 @@ static void a_short_buffer_is_kept_to(void **state)
 	assert_int_equal(strlen(buf), 7);
 	assert_int_equal(buf[8], 'x');
 	json_object_put(config);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_writable_tree_without_a_namespace),
-		cmocka_unit_test(the_machines_tree_as_a_volume),
-		cmocka_unit_test(a_capability_that_opens_anything),
-		cmocka_unit_test(all_at_once_in_one_line),
-		cmocka_unit_test(invalid_configurations_give_no_warning),
-		cmocka_unit_test(a_short_buffer_is_kept_to),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

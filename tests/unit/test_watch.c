@@ -198,6 +198,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_SETUP(name) TEST_WITH(name, void *nothing, set_up, tear_down)
+
 static void knows_all(const struct fake *fake)
 {
 	assert_memory_equal(fake->state, state_of, sizeof(state_of));
@@ -233,7 +235,7 @@ static unsigned long cost(size_t n, unsigned int *ret_each)
 	return touched;
 }
 
-static void a_change_costs_nothing_for_those_that_do_not_read(void **state)
+WITH_SETUP(a_change_costs_nothing_for_those_that_do_not_read)
 {
 	unsigned int each;
 	unsigned long few = cost(1, &each), many = cost(2000, &each);
@@ -243,7 +245,7 @@ static void a_change_costs_nothing_for_those_that_do_not_read(void **state)
 	assert_int_equal(each, 1);
 }
 
-static void watchers_share_a_packed_message(void **state)
+WITH_SETUP(watchers_share_a_packed_message)
 {
 	struct fake readers[100];
 	unsigned long before;
@@ -266,7 +268,7 @@ static void watchers_share_a_packed_message(void **state)
 
 /* --- what a watcher sees -------------------------------------------------- */
 
-static void one_that_reads_late_sees_each_final_state(void **state)
+WITH_SETUP(one_that_reads_late_sees_each_final_state)
 {
 	struct fake late;
 
@@ -287,7 +289,7 @@ static void one_that_reads_late_sees_each_final_state(void **state)
 }
 
 /* So late that its position is no longer known. */
-static void one_that_reads_very_late_sees_each_final_state(void **state)
+WITH_SETUP(one_that_reads_very_late_sees_each_final_state)
 {
 	struct fake late, slow;
 
@@ -308,7 +310,7 @@ static void one_that_reads_very_late_sees_each_final_state(void **state)
 }
 
 /* Nor does one that comes, or reads, after many changes of others take many turns. */
-static void many_changes_cost_few_turns(void **state)
+WITH_SETUP(many_changes_cost_few_turns)
 {
 	struct fake fakes[64];
 	unsigned long before;
@@ -333,7 +335,7 @@ static void many_changes_cost_few_turns(void **state)
 }
 
 /* In any order of changes and reading, what it knows in the end is what there is. */
-static void readers_of_all_speeds(void **state)
+WITH_SETUP(readers_of_all_speeds)
 {
 	struct fake fakes[8];
 	unsigned int seed = 1;
@@ -361,7 +363,7 @@ static void readers_of_all_speeds(void **state)
 	}
 }
 
-static void names_and_removed_machines(void **state)
+WITH_SETUP(names_and_removed_machines)
 {
 	char nine[] = "m-9", three[] = "m-3", none[] = "nothing", *names[] = { nine, three, none };
 	struct fake named, all;
@@ -385,7 +387,7 @@ static void names_and_removed_machines(void **state)
 	end(&all);
 }
 
-static void one_that_missed_too_many_removals_is_ended(void **state)
+WITH_SETUP(one_that_missed_too_many_removals_is_ended)
 {
 	struct fake late, reader;
 
@@ -406,7 +408,7 @@ static void one_that_missed_too_many_removals_is_ended(void **state)
 	end(&reader);
 }
 
-static void one_may_end_while_it_is_served(void **state)
+WITH_SETUP(one_may_end_while_it_is_served)
 {
 	struct fake ends, stays;
 
@@ -421,7 +423,7 @@ static void one_may_end_while_it_is_served(void **state)
 		assert_int_equal(s.watchers->n[i], 0);
 }
 
-static void too_many_names(void **state)
+WITH_SETUP(too_many_names)
 {
 	static char *names[2000];
 	PbWatchNodesRequest in = PB_WATCH_NODES_REQUEST__INIT;
@@ -443,7 +445,7 @@ static void too_many_names(void **state)
 }
 
 /* The packed event is what ListNodes shows. */
-static void an_event_is_the_node(void **state)
+WITH_SETUP(an_event_is_the_node)
 {
 	struct stow_idset fences = { 0 };
 	struct stow_machine *m = stow_fleet_find(s.fleet, "m-1");
@@ -476,24 +478,4 @@ static void an_event_is_the_node(void **state)
 	free(bytes);
 	pb_node_event__free_unpacked(event, NULL);
 	stow_rpc_message_free(node);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		TEST(a_change_costs_nothing_for_those_that_do_not_read),
-		TEST(watchers_share_a_packed_message),
-		TEST(one_that_reads_late_sees_each_final_state),
-		TEST(one_that_reads_very_late_sees_each_final_state),
-		TEST(many_changes_cost_few_turns),
-		TEST(readers_of_all_speeds),
-		TEST(names_and_removed_machines),
-		TEST(one_that_missed_too_many_removals_is_ended),
-		TEST(one_may_end_while_it_is_served),
-		TEST(too_many_names),
-		TEST(an_event_is_the_node),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

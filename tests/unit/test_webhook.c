@@ -23,7 +23,7 @@
 /* --- the body ----------------------------------------------------------------------------------- */
 
 /* printf '1700000000.{"event":"planned"}' | openssl dgst -sha256 -hmac Jefe */
-static void a_signature_is_that_of_openssl(void **state)
+TEST(a_signature_is_that_of_openssl)
 {
 	char hex[65];
 
@@ -91,7 +91,7 @@ static uint64_t number_of(struct json_object *from, const char *key)
 	return json_object_get_uint64(json_object_object_get(from, key));
 }
 
-static void a_body_has_the_planned_blocks(void **state)
+TEST(a_body_has_the_planned_blocks)
 {
 	struct json_object *json;
 	struct drain d;
@@ -118,7 +118,7 @@ static void a_body_has_the_planned_blocks(void **state)
 }
 
 /* Once something is offline it counts, not what was to be: a virtio-mem device shrinks by it. */
-static void a_body_has_what_is_offline(void **state)
+TEST(a_body_has_what_is_offline)
 {
 	struct json_object *json;
 	struct drain d;
@@ -157,7 +157,7 @@ static void a_body_has_what_is_offline(void **state)
 }
 
 /* A device of which anything is online is not said to be removable. */
-static void what_may_be_removed_is_the_machines_word(void **state)
+TEST(what_may_be_removed_is_the_machines_word)
 {
 	PbDrainProgress progress = PB_DRAIN_PROGRESS__INIT;
 
@@ -172,7 +172,7 @@ static void what_may_be_removed_is_the_machines_word(void **state)
 	assert_int_equal(scheduler_event_release(&progress), SCHEDULER_EVENTS);
 }
 
-static void urls_are_checked(void **state)
+TEST(urls_are_checked)
 {
 	static const char *const good[] = { "https://hooks.example/drains",
 					    "https://hooks.example",
@@ -214,7 +214,7 @@ static void urls_are_checked(void **state)
 	}
 }
 
-static void pauses_double_up_to_five_minutes(void **state)
+TEST(pauses_double_up_to_five_minutes)
 {
 	assert_int_equal(scheduler_event_pause(S, 1, 0), S);
 	assert_int_equal(scheduler_event_pause(S, 2, 0), 2 * S);
@@ -387,6 +387,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define WITH_FIXTURE(name) TEST_WITH(name, struct fixture *f, set_up, tear_down)
+
 struct posting {
 	struct fixture *f;
 	struct scheduler_delivery *deliveries;
@@ -422,10 +424,8 @@ static struct scheduler_delivery_queue_count counts(struct fixture *f)
 	return count;
 }
 
-static void delivered_once_and_in_order(void **state)
+WITH_FIXTURE(delivered_once_and_in_order)
 {
-	struct fixture *f = *state;
-
 	for (int event = 0; event < SCHEDULER_EVENTS; event++)
 		post(f, 0xaa, (enum scheduler_event)event);
 	UNTIL(counts(f).delivered == 5);
@@ -442,10 +442,8 @@ static void delivered_once_and_in_order(void **state)
 }
 
 /* One drain's second event waits for its first; another drain's does not. */
-static void a_refusal_keeps_the_order_of_its_drain_only(void **state)
+WITH_FIXTURE(a_refusal_keeps_the_order_of_its_drain_only)
 {
-	struct fixture *f = *state;
-
 	status(&f->server, 503);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
 	UNTIL(counts(f).failed == 1);
@@ -460,10 +458,8 @@ static void a_refusal_keeps_the_order_of_its_drain_only(void **state)
 	assert_string_equal(f->server.seen[3], "0000000000000001-safe-to-remove");
 }
 
-static void a_wall_clock_that_is_set_back_delays_nothing(void **state)
+WITH_FIXTURE(a_wall_clock_that_is_set_back_delays_nothing)
 {
-	struct fixture *f = *state;
-
 	whole_wall_ahead(3600);
 	status(&f->server, 503);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
@@ -473,10 +469,8 @@ static void a_wall_clock_that_is_set_back_delays_nothing(void **state)
 	whole_wall_ahead(0);
 }
 
-static void a_wall_clock_that_is_set_ahead_drops_nothing(void **state)
+WITH_FIXTURE(a_wall_clock_that_is_set_ahead_drops_nothing)
 {
-	struct fixture *f = *state;
-
 	status(&f->server, 503);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
 	UNTIL(counts(f).failed == 1);
@@ -490,10 +484,8 @@ static void a_wall_clock_that_is_set_ahead_drops_nothing(void **state)
 	whole_wall_ahead(0);
 }
 
-static void a_new_process_goes_on(void **state)
+WITH_FIXTURE(a_new_process_goes_on)
 {
-	struct fixture *f = *state;
-
 	status(&f->server, 500);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
 	post(f, 1, SCHEDULER_EVENT_SAFE);
@@ -513,10 +505,8 @@ static void a_new_process_goes_on(void **state)
 	assert_int_equal(counts(f).pending, 1);
 }
 
-static void it_is_given_up_in_the_end(void **state)
+WITH_FIXTURE(it_is_given_up_in_the_end)
 {
-	struct fixture *f = *state;
-
 	status(&f->server, 500);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
 	UNTIL(counts(f).failed == 1);
@@ -530,10 +520,8 @@ static void it_is_given_up_in_the_end(void **state)
 	assert_int_equal(counts(f).delivered, 0);
 }
 
-static void a_removed_url_gets_no_event(void **state)
+WITH_FIXTURE(a_removed_url_gets_no_event)
 {
-	struct fixture *f = *state;
-
 	status(&f->server, 500);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
 	UNTIL(counts(f).failed == 1);
@@ -547,10 +535,9 @@ static void a_removed_url_gets_no_event(void **state)
 	assert_int_equal(counts(f).pending, 0); /* its row was deleted */
 }
 
-static void a_secret_must_be_there(void **state)
+WITH_FIXTURE(a_secret_must_be_there)
 {
 	struct scheduler_delivery_queue *delivery_queue;
-	struct fixture *f = *state;
 	struct stow_err err;
 	char path[128];
 	FILE *file;
@@ -569,27 +556,4 @@ static void a_secret_must_be_there(void **state)
 	unlink(path);
 	free(f->config.webhook_secret);
 	f->config.webhook_secret = NULL;
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_signature_is_that_of_openssl),
-		cmocka_unit_test(a_body_has_the_planned_blocks),
-		cmocka_unit_test(a_body_has_what_is_offline),
-		cmocka_unit_test(what_may_be_removed_is_the_machines_word),
-		cmocka_unit_test(urls_are_checked),
-		cmocka_unit_test(pauses_double_up_to_five_minutes),
-		TEST(delivered_once_and_in_order),
-		TEST(a_refusal_keeps_the_order_of_its_drain_only),
-		TEST(a_wall_clock_that_is_set_back_delays_nothing),
-		TEST(a_wall_clock_that_is_set_ahead_drops_nothing),
-		TEST(a_new_process_goes_on),
-		TEST(it_is_given_up_in_the_end),
-		TEST(a_removed_url_gets_no_event),
-		TEST(a_secret_must_be_there),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,7 +125,7 @@ static void refused(const char *text, const char *why)
 	done(&store);
 }
 
-static void mappings_are_in_mappings_and_in_lists(void **state)
+TEST(mappings_are_in_mappings_and_in_lists)
 {
 	struct stow_err err = { 0 };
 	struct store store;
@@ -156,7 +156,7 @@ static void mappings_are_in_mappings_and_in_lists(void **state)
 	done(&store);
 }
 
-static void an_error_has_its_line_and_the_valid_values(void **state)
+TEST(an_error_has_its_line_and_the_valid_values)
 {
 	refused("size:\n  width: x\n", "/etc/x.yaml:2: size.width: \"x\" is not a whole number");
 	refused("size:\n  inner:\n    depth: 10\n",
@@ -195,7 +195,7 @@ static void an_error_has_its_line_and_the_valid_values(void **state)
 	refused("labels: a,bad\n", "/etc/x.yaml:1: labels: \"bad\" is no label");
 }
 
-static void what_is_no_yaml_has_a_line(void **state)
+TEST(what_is_no_yaml_has_a_line)
 {
 	refused("labels: [a]\nshelves: [{name: a}\nsize: {}\n",
 		"/etc/x.yaml:3: this is not YAML: did not find expected ',' or ']'");
@@ -220,7 +220,7 @@ static char *repeat(const char *head, const char *item, size_t n, const char *ta
 	return text;
 }
 
-static void everything_has_a_bound(void **state)
+TEST(everything_has_a_bound)
 {
 	static const struct {
 		const char *head, *item;
@@ -260,7 +260,7 @@ static void everything_has_a_bound(void **state)
 	}
 }
 
-static void no_file_is_more_than_its_text(void **state)
+TEST(no_file_is_more_than_its_text)
 {
 	refused("labels: &a [x]\nshelves: *a\n",
 		"/etc/x.yaml:2: shelves: \"*a\" is an alias; write the value itself");
@@ -269,17 +269,4 @@ static void no_file_is_more_than_its_text(void **state)
 	refused("size: &s {width: 1}\nshelves:\n- <<: *s\n",
 		"/etc/x.yaml:3: shelves: unknown key \"<<\"");
 	refused("*a : 1\n", "/etc/x.yaml:1: \"*a\" is an alias; write the value itself");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mappings_are_in_mappings_and_in_lists),
-		cmocka_unit_test(an_error_has_its_line_and_the_valid_values),
-		cmocka_unit_test(what_is_no_yaml_has_a_line),
-		cmocka_unit_test(everything_has_a_bound),
-		cmocka_unit_test(no_file_is_more_than_its_text),
-	};
-
-	return cmocka_run_group_tests_name("yaml", tests, NULL, NULL);
 }

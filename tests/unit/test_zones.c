@@ -75,7 +75,7 @@ static const char normal[] = "Node 0, zone      DMA\n"
 			     "        managed  5000\n"
 			     "        protection: (0)\n";
 
-static void zones_are_as_shown(void **state)
+TEST(zones_are_as_shown)
 {
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
 	const struct stow_zone *zone;
@@ -116,7 +116,7 @@ static void zones_are_as_shown(void **state)
 	assert_true(zones.list[2].lists[STOW_LIST_COUNT] == STOW_UNKNOWN);
 }
 
-static void garbage_is_refused_in_one_line(void **state)
+TEST(garbage_is_refused_in_one_line)
 {
 	static const struct {
 		const char *text;
@@ -159,7 +159,7 @@ static void garbage_is_refused_in_one_line(void **state)
 	}
 }
 
-static void blocks_come_from_buddyinfo(void **state)
+TEST(blocks_come_from_buddyinfo)
 {
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
 
@@ -190,7 +190,7 @@ static void blocks_come_from_buddyinfo(void **state)
 static const char many_orders[] =
 	"Node 0, zone DMA 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1\n";
 
-static void blocks_that_are_garbage_change_nothing(void **state)
+TEST(blocks_that_are_garbage_change_nothing)
 {
 	static const char *const bad[] = {
 		"",
@@ -214,7 +214,7 @@ static void blocks_that_are_garbage_change_nothing(void **state)
 	}
 }
 
-static void unusable_free_space_of_any_size(void **state)
+TEST(unusable_free_space_of_any_size)
 {
 	struct stow_zone zone = { .n_orders = STOW_ORDERS_MAX };
 
@@ -225,7 +225,7 @@ static void unusable_free_space_of_any_size(void **state)
 }
 
 /* 1,024 nodes, and a zone with 4,096 CPUs. */
-static void large_machines_are_read(void **state)
+TEST(large_machines_are_read)
 {
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
 	_cleanup_free_ char *text = NULL, *blocks = NULL;
@@ -284,7 +284,7 @@ static enum stow_pressure pressure(uint64_t free, uint64_t movable_free, bool ke
 	return stow_zones_pressure(&zones, 0, kernel);
 }
 
-static void pressure_is_that_of_the_best_zone(void **state)
+TEST(pressure_is_that_of_the_best_zone)
 {
 	/* With protection (50): 351 are 301 for user memory. */
 	assert_int_equal(pressure(351, 0, false), STOW_PRESSURE_NONE);
@@ -300,7 +300,7 @@ static void pressure_is_that_of_the_best_zone(void **state)
 	assert_int_equal(pressure(150, 31, true), STOW_PRESSURE_BELOW_LOW);
 }
 
-static void pressure_that_is_not_known(void **state)
+TEST(pressure_that_is_not_known)
 {
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
 
@@ -364,7 +364,7 @@ static char *replaced(const char *text, const char *from, const char *to)
 	return result;
 }
 
-static void watermarks_are_computed_as_the_kernel_does(void **state)
+TEST(watermarks_are_computed_as_the_kernel_does)
 {
 	_cleanup_(stow_zones_account_done) struct stow_zones_account a = { 0 };
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
@@ -391,7 +391,7 @@ static void watermarks_are_computed_as_the_kernel_does(void **state)
 	assert_int_equal(a.square_root, 7509); /* of 3,524,108 KiB, times 4 */
 }
 
-static void movable_is_capped_on_newer_kernels(void **state)
+TEST(movable_is_capped_on_newer_kernels)
 {
 	/* 16896 pages, divided by 881027: 73, 9281, 7540; Movable's share, 2258, is in its gap. */
 	static const char text[] =
@@ -415,7 +415,7 @@ static void movable_is_capped_on_newer_kernels(void **state)
 	assert_int_equal(a.zones[3].low, 1292);
 }
 
-static void a_boost_is_in_what_is_shown(void **state)
+TEST(a_boost_is_in_what_is_shown)
 {
 	_cleanup_free_ char *text = replaced(guest, "boost 0\n min 8186\n low 13025\n high 17864",
 					     "boost 512\n min 8698\n low 13537\n high 18376");
@@ -428,7 +428,7 @@ static void a_boost_is_in_what_is_shown(void **state)
 	assert_int_equal(a.zones[1].min, 8186);
 }
 
-static void differences_are_explained(void **state)
+TEST(differences_are_explained)
 {
 	_cleanup_free_ char *grown = replaced(guest, "managed 393216", "managed 400000");
 	struct stow_zone_knobs with = knobs(), other_min = knobs(), other_scale = knobs();
@@ -470,7 +470,7 @@ static enum stow_min_free source_of(const char *text, uint64_t kib, uint64_t pmd
 	return a.source;
 }
 
-static void min_free_has_a_source(void **state)
+TEST(min_free_has_a_source)
 {
 	static const char small[] = "Node 0, zone DMA\n present 3998\n managed 3840\n"
 				    "Node 0, zone DMA32\n present 120000\n managed 110000\n";
@@ -487,7 +487,7 @@ static void min_free_has_a_source(void **state)
 	assert_int_equal(source_of(small, 45056, huge), STOW_MIN_FREE_ADMINISTRATOR);
 }
 
-static void what_is_unknown_is_not_computed(void **state)
+TEST(what_is_unknown_is_not_computed)
 {
 	struct stow_zone_knobs no_min = knobs(), no_page = knobs(), no_ratio = knobs();
 	struct stow_zones_account a = { 0 };
@@ -514,7 +514,7 @@ static void what_is_unknown_is_not_computed(void **state)
 	stow_zones_done(&zones);
 }
 
-static void settings_of_any_kind(void **state)
+TEST(settings_of_any_kind)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_zone_knobs with;
@@ -548,7 +548,7 @@ static void settings_of_any_kind(void **state)
 	assert_int_equal(with.scale_factor, 10);
 }
 
-static void the_size_of_a_page_follows_from_the_memory(void **state)
+TEST(the_size_of_a_page_follows_from_the_memory)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
@@ -558,28 +558,4 @@ static void the_size_of_a_page_follows_from_the_memory(void **state)
 	assert_int_equal(stow_zones_page_size(tree->root, &zones, UINT64_C(990000) * 65536), 65536);
 	assert_true(stow_zones_page_size(tree->root, &zones, 0) == STOW_UNKNOWN);
 	assert_true(stow_zones_page_size(tree->root, &zones, UINT64_MAX) == STOW_UNKNOWN);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(zones_are_as_shown),
-		cmocka_unit_test(garbage_is_refused_in_one_line),
-		cmocka_unit_test(blocks_come_from_buddyinfo),
-		cmocka_unit_test(blocks_that_are_garbage_change_nothing),
-		cmocka_unit_test(unusable_free_space_of_any_size),
-		cmocka_unit_test(large_machines_are_read),
-		cmocka_unit_test(pressure_is_that_of_the_best_zone),
-		cmocka_unit_test(pressure_that_is_not_known),
-		cmocka_unit_test(watermarks_are_computed_as_the_kernel_does),
-		cmocka_unit_test(movable_is_capped_on_newer_kernels),
-		cmocka_unit_test(a_boost_is_in_what_is_shown),
-		cmocka_unit_test(differences_are_explained),
-		cmocka_unit_test(min_free_has_a_source),
-		cmocka_unit_test(what_is_unknown_is_not_computed),
-		cmocka_unit_test(settings_of_any_kind),
-		cmocka_unit_test(the_size_of_a_page_follows_from_the_memory),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,47 @@
 
 #include <cmocka.h>
 
+/*
+ * Define a test. main() (tests/unit/main.c) runs all tests of a file in their order:
+ *
+ *	TEST(sizes_are_parsed)
+ *	{
+ *		assert_int_equal(...);
+ *	}
+ */
+#define TEST(name)                      \
+	static void name(void **state); \
+	UNIT_ADD(name, "", NULL, NULL)  \
+	static void name(void **state)
+
+/* Define a test with a fixture, which it gets as its parameter: `set_up` left it in *state. */
+#define TEST_WITH(name, parameter, set_up, tear_down) \
+	UNIT_BODY(name, parameter)                    \
+	UNIT_ADD(name, "", set_up, tear_down)         \
+	static void name##_(parameter)
+
+/* What these consist of, for a test that runs with several fixtures. */
+#define UNIT_BODY(name, parameter)      \
+	static void name##_(parameter); \
+	static void name(void **state)  \
+	{                               \
+		name##_(*state);        \
+	}
+#define UNIT_ADD(name, suffix, set_up, tear_down) \
+	UNIT_ADD_AS(name, suffix, set_up, tear_down, __COUNTER__)
+#define UNIT_ADD_AS(name, suffix, set_up, tear_down, number) \
+	UNIT_ADD_NUMBER(name, suffix, set_up, tear_down, number)
+#define UNIT_ADD_NUMBER(name, suffix, set_up, tear_down, number)         \
+	__attribute__((constructor)) static void unit_add_##number(void) \
+	{                                                                \
+		unit_add(number, #name suffix, name, set_up, tear_down); \
+	}
+
+void unit_add(int number, const char *name, CMUnitTestFunction test, CMFixtureFunction set_up,
+	      CMFixtureFunction tear_down);
+/* Run all tests that were added, for a main() of one's own; with a fixture for all together. */
+int unit_run(CMFixtureFunction set_up, CMFixtureFunction tear_down);
+
 /* Evaluates something with a lock held. */
 #define LOCKED(lock, what)                    \
 	__extension__({                       \
