@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +12,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/read.h"
 #include "grant/claim.h"
+#include "kube/make.h"
 
 #define CDI_VERSION "0.5.0" /* the first version with device names that begin with a digit */
 #define SUFFIX	    ".json"
@@ -31,19 +32,19 @@ const char *agent_cdi_device(const char *uid, const char *share,
 
 /* --- the text ------------------------------------------------------------- */
 
-static struct json_object *hook_entry(const struct stow_record *share, const char *stage,
-				      const char *command, const char *hook)
+static bool add_hook(struct json_object *hooks, const struct stow_record *share, const char *stage,
+		     const char *command, const char *hook)
 {
 	const char *const args[] = { "numastow-hook",	command,   "--claim",
 				     share->claim->uid, "--share", share->claim->share };
-	struct json_object *entry = json_object_new_object(), *list = json_object_new_array();
+	struct json_object *entry = stow_kube_append_object(hooks), *list;
+	bool ok = stow_kube_put_text(entry, "hookName", stage) &&
+		  stow_kube_put_text(entry, "path", hook);
 
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(args); i++)
-		json_object_array_add(list, json_object_new_string(args[i]));
-	json_object_object_add(entry, "hookName", json_object_new_string(stage));
-	json_object_object_add(entry, "path", json_object_new_string(hook));
-	json_object_object_add(entry, "args", list);
-	return entry;
+	list = stow_kube_put_list(entry, "args");
+	for (size_t i = 0; ok && i < STOW_ARRAY_SIZE(args); i++)
+		ok = stow_kube_append_text(list, args[i]);
+	return ok;
 }
 
 /* Make "NUMASTOW_MAIN" of the request "main". */
@@ -57,7 +58,6 @@ static void variable_name(const char *part, char *buf, size_t size)
 /* Make a share's variable. A number distinguishes shares whose requests make the same name. */
 static struct json_object *environment(const struct stow_record *const *shares, size_t i)
 {
-	struct json_object *list = json_object_new_array();
 	char name[160], other[160], nodes[64], cpus[4096], text[4500];
 	struct stow_idset at;
 	size_t number = 1;
@@ -76,45 +76,40 @@ static struct json_object *environment(const struct stow_record *const *shares, 
 			 stow_idset_format(&shares[i]->cpus, cpus, sizeof(cpus)));
 	else
 		snprintf(text, sizeof(text), "%s=node=%s", name, nodes);
-	json_object_array_add(list, json_object_new_string(text));
-	return list;
+	return stow_kube_list_of(text);
 }
 
-static struct json_object *device_entry(const struct stow_record *const *shares, size_t i,
-					const char *hook)
+static bool add_device(struct json_object *devices, const struct stow_record *const *shares,
+		       size_t i, const char *hook)
 {
-	struct json_object *entry = json_object_new_object(), *hooks = json_object_new_array();
-	struct json_object *edits = json_object_new_object();
-	const struct stow_record *share = shares[i];
+	struct json_object *entry = stow_kube_append_object(devices), *edits, *hooks;
 	char device[AGENT_CDI_DEVICE_MAX];
+	bool ok;
 
-	agent_cdi_device(share->claim->uid, share->claim->share, device);
-	json_object_array_add(hooks, hook_entry(share, "createRuntime", "apply", hook));
-	json_object_array_add(hooks, hook_entry(share, "poststop", "release", hook));
-	json_object_object_add(edits, "env", environment(shares, i));
-	json_object_object_add(edits, "hooks", hooks);
-	json_object_object_add(entry, "name", json_object_new_string(strchr(device, '=') + 1));
-	json_object_object_add(entry, "containerEdits", edits);
-	return entry;
+	agent_cdi_device(shares[i]->claim->uid, shares[i]->claim->share, device);
+	ok = stow_kube_put_text(entry, "name", strchr(device, '=') + 1);
+	edits = stow_kube_object_at(entry, "containerEdits");
+	ok = ok && stow_kube_put(edits, "env", environment(shares, i));
+	hooks = stow_kube_put_list(edits, "hooks");
+	return ok && add_hook(hooks, shares[i], "createRuntime", "apply", hook) &&
+	       add_hook(hooks, shares[i], "poststop", "release", hook);
 }
 
 char *agent_cdi_text(const struct stow_record *const *shares, size_t n, const char *hook)
 {
-	struct json_object *file = json_object_new_object(), *devices = json_object_new_array();
-	const char *text;
-	char *copy = NULL;
+	_cleanup_json_ struct json_object *file = json_object_new_object();
+	bool ok = stow_kube_put_text(file, "cdiVersion", CDI_VERSION) &&
+		  stow_kube_put_text(file, "kind", AGENT_CDI_KIND);
+	struct json_object *devices = stow_kube_put_list(file, "devices");
+	const char *text = NULL;
+	char *copy;
 
-	for (size_t i = 0; i < n; i++)
-		json_object_array_add(devices, device_entry(shares, i, hook));
-	json_object_object_add(file, "cdiVersion", json_object_new_string(CDI_VERSION));
-	json_object_object_add(file, "kind", json_object_new_string(AGENT_CDI_KIND));
-	json_object_object_add(file, "devices", devices);
-	text = json_object_to_json_string_ext(file, JSON_C_TO_STRING_PRETTY |
-							    JSON_C_TO_STRING_NOSLASHESCAPE);
-	if (text && asprintf(&copy, "%s\n", text) < 0)
-		copy = NULL;
-	json_object_put(file);
-	return copy;
+	for (size_t i = 0; ok && i < n; i++)
+		ok = add_device(devices, shares, i, hook);
+	if (ok)
+		text = json_object_to_json_string_ext(file, JSON_C_TO_STRING_PRETTY |
+								    JSON_C_TO_STRING_NOSLASHESCAPE);
+	return text && asprintf(&copy, "%s\n", text) >= 0 ? copy : NULL;
 }
 
 /* --- the folder ----------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
+#include "kube/make.h"
 
 #define EVICT	 AGENT_DRIVER "/Evict"
 #define IN_PLACE AGENT_DRIVER "/InPlace"
@@ -36,25 +37,16 @@ static bool remove_condition(struct json_object *list, const char *type)
 	return i < json_object_array_length(list) && json_object_array_del_idx(list, i, 1) == 0;
 }
 
-static int add_text(struct json_object *object, const char *key, const char *value)
-{
-	struct json_object *text = json_object_new_string(value);
-
-	if (text && json_object_object_add(object, key, text) == 0)
-		return 0;
-	json_object_put(text);
-	return -ENOMEM;
-}
-
 static int make(const char *type, bool is, const char *reason, const char *message,
 		const char *since, struct json_object **ret)
 {
 	struct json_object *made = json_object_new_object();
 
-	if (made && add_text(made, "type", type) == 0 &&
-	    add_text(made, "status", is ? "True" : "False") == 0 &&
-	    add_text(made, "reason", reason) == 0 && add_text(made, "message", message) == 0 &&
-	    add_text(made, "lastTransitionTime", since) == 0) {
+	if (stow_kube_put_text(made, "type", type) &&
+	    stow_kube_put_text(made, "status", is ? "True" : "False") &&
+	    stow_kube_put_text(made, "reason", reason) &&
+	    stow_kube_put_text(made, "message", message) &&
+	    stow_kube_put_text(made, "lastTransitionTime", since)) {
 		*ret = made;
 		return 0;
 	}
@@ -189,26 +181,15 @@ static struct json_object *conditions_of(struct json_object *devices, struct jso
 	if (!entry && !make)
 		return NULL;
 	if (!entry) {
-		entry = json_object_new_object();
-		if (!entry || json_object_array_add(devices, entry) < 0) {
-			json_object_put(entry);
-			return NULL;
-		}
+		entry = stow_kube_append_object(devices);
 		for (size_t k = 0; k < STOW_ARRAY_SIZE(keys); k++)
-			if (add_text(entry, keys[k], stow_kube_text(result, keys[k])) < 0)
+			if (!stow_kube_put_text(entry, keys[k], stow_kube_text(result, keys[k])))
 				return NULL;
 	}
 	list = stow_kube_at(entry, "conditions");
 	if (json_object_is_type(list, json_type_array))
 		return list;
-	if (!make)
-		return NULL;
-	list = json_object_new_array();
-	if (!list || json_object_object_add(entry, "conditions", list) < 0) {
-		json_object_put(list);
-		return NULL;
-	}
-	return list;
+	return make ? stow_kube_put_list(entry, "conditions") : NULL;
 }
 
 static bool is_ours(struct json_object *result, const char *pool)
@@ -294,9 +275,9 @@ int agent_conditions_merge(struct json_object *claim, const struct agent_conditi
 		return stow_err_set(err, EINVAL, "it is not allocated");
 	devices = stow_kube_at(status, "devices");
 	if (!json_object_is_type(devices, json_type_array)) {
-		devices = json_object_new_array();
-		if (!devices || json_object_object_add(status, "devices", devices) < 0)
-			return stow_err_set(err, ENOMEM, "out of memory");
+		devices = stow_kube_put_list(status, "devices");
+		if (!devices)
+			return stow_kube_no_memory(err);
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *result = json_object_array_get_idx(results, i), *list;

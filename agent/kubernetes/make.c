@@ -1,48 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/kubernetes/make.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-
-int agent_json_put(struct json_object *object, const char *key, struct json_object *value)
-{
-	if (value && object && json_object_object_add(object, key, value) == 0)
-		return 0;
-	json_object_put(value);
-	return -ENOMEM;
-}
-
-int agent_json_put_text(struct json_object *object, const char *key, const char *text)
-{
-	return agent_json_put(object, key, json_object_new_string(text));
-}
-
-struct json_object *agent_json_put_object(struct json_object *object, const char *key)
-{
-	struct json_object *value = json_object_new_object();
-
-	return agent_json_put(object, key, value) < 0 ? NULL : value;
-}
-
-int agent_json_append(struct json_object *list, struct json_object *value)
-{
-	if (value && list && json_object_array_add(list, value) == 0)
-		return 0;
-	json_object_put(value);
-	return -ENOMEM;
-}
-
-struct json_object *agent_json_append_object(struct json_object *list)
-{
-	struct json_object *value = json_object_new_object();
-
-	return agent_json_append(list, value) < 0 ? NULL : value;
-}
+#include "kube/make.h"
 
 struct json_object *agent_json_quantity(uint64_t amount, bool bytes)
 {
@@ -58,19 +23,15 @@ struct json_object *agent_json_quantity(uint64_t amount, bool bytes)
 	return json_object_new_string(text);
 }
 
-int agent_json_put_owner(struct json_object *metadata, const char *node, const char *uid)
+bool agent_json_put_owner(struct json_object *metadata, const char *node, const char *uid)
 {
-	struct json_object *owners = json_object_new_array(), *owner;
+	struct json_object *owner =
+		stow_kube_append_object(stow_kube_put_list(metadata, "ownerReferences"));
 
-	if (agent_json_put(metadata, "ownerReferences", owners) < 0)
-		return -ENOMEM;
-	owner = agent_json_append_object(owners);
-	if (agent_json_put_text(owner, "apiVersion", "v1") < 0 ||
-	    agent_json_put_text(owner, "kind", "Node") < 0 ||
-	    agent_json_put_text(owner, "name", node) < 0 ||
-	    agent_json_put_text(owner, "uid", uid) < 0)
-		return -ENOMEM;
-	return agent_json_put(owner, "controller", json_object_new_boolean(true));
+	return stow_kube_put_text(owner, "apiVersion", "v1") &&
+	       stow_kube_put_text(owner, "kind", "Node") &&
+	       stow_kube_put_text(owner, "name", node) && stow_kube_put_text(owner, "uid", uid) &&
+	       stow_kube_put(owner, "controller", json_object_new_boolean(true));
 }
 
 /* --- comparing ------------------------------------------------------------ */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "kube/json.h"
+#include "kube/make.h"
 
 #define SLICES	   "/apis/resource.k8s.io/v1/resourceslices"
 #define STORED_MAX 1000
@@ -218,19 +219,6 @@ static int try_first(struct agent_publish *p, struct json_object *wanted, struct
 	return r < 0 ? r : check_stored(p, slice, answer, err);
 }
 
-/* Add the version of the stored slice, which a PUT has to name. */
-static int add_version(struct json_object *slice, struct json_object *stored)
-{
-	struct json_object *version =
-		json_object_new_string(stow_kube_text(stored, "metadata.resourceVersion"));
-
-	if (version && json_object_object_add(stow_kube_at(slice, "metadata"), "resourceVersion",
-					      version) == 0)
-		return 0;
-	json_object_put(version);
-	return -ENOMEM;
-}
-
 static int delete_slice(struct agent_publish *p, struct json_object *stored, struct stow_err *err)
 {
 	_cleanup_free_ char *name = strdup(name_of(stored));
@@ -259,8 +247,10 @@ static int write_slice(struct agent_publish *p, struct json_object *slice, struc
 	}
 	if (r < 0)
 		return r;
-	if (stored && add_version(slice, *stored) < 0)
-		return stow_err_set(err, ENOMEM, "out of memory");
+	/* A PUT has to name the version that it replaces. */
+	if (stored && !stow_kube_put_text(stow_kube_at(slice, "metadata"), "resourceVersion",
+					  stow_kube_text(*stored, "metadata.resourceVersion")))
+		return stow_kube_no_memory(err);
 	r = stored ? stow_kube_replace(p->follow.kube, SLICES, name_of(slice), slice, &answer, err)
 		   : stow_kube_create(p->follow.kube, SLICES, slice, &answer, err);
 	if (r < 0)

@@ -13,6 +13,7 @@
 #include "base/idset.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "kube/make.h"
 
 #define MIB	      (UINT64_C(1) << 20)
 #define NAME_NODE_MAX 200 /* bytes of a node's name in a slice's name, which has 253 at most */
@@ -132,47 +133,44 @@ int agent_slice_devices(const PbNodeReport *report, const struct agent_slice_fac
 /* --- objects -------------------------------------------------------------- */
 
 /* Add a capacity in whole steps, unless it is less than one. */
-static int add_capacity(struct json_object *capacities, const char *name, uint64_t value,
-			uint64_t step, bool bytes)
+static bool add_capacity(struct json_object *capacities, const char *name, uint64_t value,
+			 uint64_t step, bool bytes)
 {
 	struct json_object *capacity, *policy, *range;
 
 	value -= value % step;
 	if (value == 0 || value > INT64_MAX)
-		return 0;
-	capacity = agent_json_put_object(capacities, name);
-	policy = agent_json_put_object(capacity, "requestPolicy");
-	range = agent_json_put_object(policy, "validRange");
-	if (agent_json_put(capacity, "value", agent_json_quantity(value, bytes)) < 0 ||
-	    agent_json_put_text(policy, "default", "0") < 0 ||
-	    agent_json_put_text(range, "min", "0") < 0 ||
-	    agent_json_put(range, "step", agent_json_quantity(step, bytes)) < 0)
-		return -ENOMEM;
-	return 0;
+		return true;
+	capacity = stow_kube_object_at(capacities, name);
+	policy = stow_kube_object_at(capacity, "requestPolicy");
+	range = stow_kube_object_at(policy, "validRange");
+	return stow_kube_put(capacity, "value", agent_json_quantity(value, bytes)) &&
+	       stow_kube_put_text(policy, "default", "0") &&
+	       stow_kube_put_text(range, "min", "0") &&
+	       stow_kube_put(range, "step", agent_json_quantity(step, bytes));
 }
 
-static int add_capacities(struct json_object *capacities, const struct agent_slice_device *device)
+static bool add_capacities(struct json_object *capacities, const struct agent_slice_device *device)
 {
-	int r = add_capacity(capacities, "cpus", device->offered.cpus, 1, false);
+	bool ok = add_capacity(capacities, "cpus", device->offered.cpus, 1, false) &&
+		  add_capacity(capacities, "memory", device->offered.memory, MIB, true);
 
-	if (r == 0)
-		r = add_capacity(capacities, "memory", device->offered.memory, MIB, true);
-	for (size_t p = 0; r == 0 && p < device->n_pools; p++) {
+	for (size_t p = 0; ok && p < device->n_pools; p++) {
 		char name[40], size[24];
 		uint64_t bytes;
 
 		snprintf(name, sizeof(name), "hugepages%s",
 			 stow_format_size(device->pools[p], size, sizeof(size)));
 		if (!__builtin_mul_overflow(device->pools[p], device->offered.pages[p], &bytes))
-			r = add_capacity(capacities, name, bytes, device->pools[p], true);
+			ok = add_capacity(capacities, name, bytes, device->pools[p], true);
 	}
-	return r;
+	return ok;
 }
 
-static int add_int(struct json_object *attributes, const char *name, int64_t value)
+static bool add_int(struct json_object *attributes, const char *name, int64_t value)
 {
-	return agent_json_put(agent_json_put_object(attributes, name), "int",
-			      json_object_new_int64(value));
+	return stow_kube_put(stow_kube_object_at(attributes, name), "int",
+			     json_object_new_int64(value));
 }
 
 static const char *kind_of(const struct agent_slice_device *device)
@@ -182,71 +180,56 @@ static const char *kind_of(const struct agent_slice_device *device)
 	return device->has_memory ? "cpus-memory" : "cpus";
 }
 
-static int add_pcie_roots(struct json_object *attributes, const struct agent_slice_facts *facts)
+static bool add_pcie_roots(struct json_object *attributes, const struct agent_slice_facts *facts)
 {
-	struct json_object *roots = json_object_new_array();
-	int r = agent_json_put(agent_json_put_object(attributes, "resource.kubernetes.io/pcieRoot"),
-			       "strings", roots);
+	struct json_object *roots = stow_kube_put_list(
+		stow_kube_object_at(attributes, "resource.kubernetes.io/pcieRoot"), "strings");
+	bool ok = roots != NULL;
 
-	for (size_t i = 0; r == 0 && i < facts->n_roots; i++)
-		r = agent_json_append(roots, json_object_new_string(facts->roots[i]));
-	return r;
+	for (size_t i = 0; ok && i < facts->n_roots; i++)
+		ok = stow_kube_append_text(roots, facts->roots[i]);
+	return ok;
 }
 
-static int add_attributes(struct json_object *attributes, const struct agent_slice_device *device,
-			  bool lists)
+static bool add_attributes(struct json_object *attributes, const struct agent_slice_device *device,
+			   bool lists)
 {
 	static const char *const ids[] = { "resource.kubernetes.io/numaNode", "dra.cpu/numaNodeID",
 					   "dra.net/numaNode" };
 	const struct agent_slice_facts *facts = &device->facts;
-	int r = agent_json_put_text(agent_json_put_object(attributes, "kind"), "string",
-				    kind_of(device));
+	bool ok = stow_kube_put_text(stow_kube_object_at(attributes, "kind"), "string",
+				     kind_of(device));
 
-	for (size_t i = 0; r == 0 && i < STOW_ARRAY_SIZE(ids); i++)
-		r = add_int(attributes, ids[i], facts->id);
-	if (r == 0)
-		r = add_int(attributes, "cpuCount", (int64_t)device->allocatable.cpus);
-	if (r == 0 && device->has_cpus)
-		r = agent_json_put(agent_json_put_object(attributes, "exclusive"), "bool",
+	for (size_t i = 0; ok && i < STOW_ARRAY_SIZE(ids); i++)
+		ok = add_int(attributes, ids[i], facts->id);
+	ok = ok && add_int(attributes, "cpuCount", (int64_t)device->allocatable.cpus);
+	if (ok && device->has_cpus)
+		ok = stow_kube_put(stow_kube_object_at(attributes, "exclusive"), "bool",
 				   json_object_new_boolean(facts->exclusive));
-	if (r == 0 && facts->socket >= 0)
-		r = add_int(attributes, "socket", facts->socket);
-	if (r == 0 && facts->tier >= 0)
-		r = add_int(attributes, "memoryTier", facts->tier);
-	if (r == 0 && lists && facts->n_roots)
-		r = add_pcie_roots(attributes, facts);
-	return r;
+	if (ok && facts->socket >= 0)
+		ok = add_int(attributes, "socket", facts->socket);
+	if (ok && facts->tier >= 0)
+		ok = add_int(attributes, "memoryTier", facts->tier);
+	return ok && (!lists || !facts->n_roots || add_pcie_roots(attributes, facts));
 }
 
-static int add_taint(struct json_object *device, const char *since)
+static bool add_taint(struct json_object *device, const char *since)
 {
-	struct json_object *taints = json_object_new_array(), *taint;
+	struct json_object *taint = stow_kube_append_object(stow_kube_put_list(device, "taints"));
 
-	if (agent_json_put(device, "taints", taints) < 0)
-		return -ENOMEM;
-	taint = agent_json_append_object(taints);
-	if (agent_json_put_text(taint, "key", AGENT_SLICE_FENCE) < 0 ||
-	    agent_json_put_text(taint, "effect", "NoSchedule") < 0)
-		return -ENOMEM;
-	return since[0] ? agent_json_put_text(taint, "timeAdded", since) : 0;
-}
-
-static int add_names(struct json_object *device, const char *key, const char *name)
-{
-	struct json_object *names = json_object_new_array();
-	int r = agent_json_put(device, key, names);
-
-	return r == 0 ? agent_json_append(names, json_object_new_string(name)) : r;
+	return stow_kube_put_text(taint, "key", AGENT_SLICE_FENCE) &&
+	       stow_kube_put_text(taint, "effect", "NoSchedule") &&
+	       (!since[0] || stow_kube_put_text(taint, "timeAdded", since));
 }
 
 /* Have kube-scheduler wait, before it binds a pod, until the agent has set one of these. */
-static int add_binding(struct json_object *device)
+static bool add_binding(struct json_object *device)
 {
-	int r = agent_json_put(device, "bindsToNode", json_object_new_boolean(true));
-
-	if (r == 0)
-		r = add_names(device, "bindingConditions", AGENT_CONDITION_PREPARED);
-	return r == 0 ? add_names(device, "bindingFailureConditions", AGENT_CONDITION_REFUSED) : r;
+	return stow_kube_put(device, "bindsToNode", json_object_new_boolean(true)) &&
+	       stow_kube_put(device, "bindingConditions",
+			     stow_kube_list_of(AGENT_CONDITION_PREPARED)) &&
+	       stow_kube_put(device, "bindingFailureConditions",
+			     stow_kube_list_of(AGENT_CONDITION_REFUSED));
 }
 
 /* Make a device. *ret is NULL when it has nothing to offer. */
@@ -255,29 +238,22 @@ static int make_device(const struct agent_slice_settings *settings,
 {
 	struct json_object *device = json_object_new_object(), *capacities;
 	char name[24];
-	int r;
+	bool ok;
 
 	snprintf(name, sizeof(name), AGENT_DEVICE_PREFIX "%" PRIu32, from->facts.id);
-	r = agent_json_put_text(device, "name", name);
-	if (r == 0)
-		r = agent_json_put(device, "allowMultipleAllocations",
-				   json_object_new_boolean(true));
-	if (r == 0)
-		r = add_attributes(agent_json_put_object(device, "attributes"), from,
-				   settings->lists);
-	capacities = agent_json_put_object(device, "capacity");
-	if (r == 0)
-		r = add_capacities(capacities, from);
-	if (r == 0 && from->fenced)
-		r = add_taint(device, from->since);
-	if (r == 0 && settings->binding)
-		r = add_binding(device);
-	if (r < 0 || json_object_object_length(capacities) == 0) {
+	ok = stow_kube_put_text(device, "name", name) &&
+	     stow_kube_put(device, "allowMultipleAllocations", json_object_new_boolean(true)) &&
+	     add_attributes(stow_kube_object_at(device, "attributes"), from, settings->lists);
+	capacities = stow_kube_object_at(device, "capacity");
+	ok = ok && capacities && add_capacities(capacities, from) &&
+	     (!from->fenced || add_taint(device, from->since)) &&
+	     (!settings->binding || add_binding(device));
+	if (!ok || json_object_object_length(capacities) == 0) {
 		json_object_put(device);
 		device = NULL;
 	}
 	*ret = device;
-	return r;
+	return ok ? 0 : -ENOMEM;
 }
 
 char *agent_slice_name(const char *node, size_t i)
@@ -302,24 +278,22 @@ static int add_slice(const struct agent_slice_settings *settings, struct json_ob
 {
 	_cleanup_free_ char *name =
 		agent_slice_name(settings->node, json_object_array_length(slices));
-	struct json_object *slice = agent_json_append_object(slices), *metadata, *spec, *pool;
+	struct json_object *slice = stow_kube_append_object(slices);
+	struct json_object *metadata = stow_kube_object_at(slice, "metadata");
+	struct json_object *spec = stow_kube_object_at(slice, "spec");
+	struct json_object *pool = stow_kube_object_at(spec, "pool");
 
-	*ret_devices = json_object_new_array();
-	metadata = agent_json_put_object(slice, "metadata");
-	spec = agent_json_put_object(slice, "spec");
-	pool = agent_json_put_object(spec, "pool");
-	/* The devices first, so that the slice owns their list. */
-	if (agent_json_put(spec, "devices", *ret_devices) < 0 || !name || !metadata || !pool ||
-	    agent_json_put_text(slice, "apiVersion", "resource.k8s.io/v1") < 0 ||
-	    agent_json_put_text(slice, "kind", "ResourceSlice") < 0 ||
-	    agent_json_put_text(metadata, "name", name) < 0 ||
-	    agent_json_put_owner(metadata, settings->node, settings->node_uid) < 0 ||
-	    agent_json_put_text(spec, "driver", AGENT_DRIVER) < 0 ||
-	    agent_json_put_text(spec, "nodeName", settings->node) < 0 ||
-	    agent_json_put_text(pool, "name", settings->node) < 0 ||
-	    agent_json_put(pool, "generation", json_object_new_int64(settings->generation)) < 0)
-		return -ENOMEM;
-	return 0;
+	*ret_devices = stow_kube_put_list(spec, "devices");
+	if (name && *ret_devices && stow_kube_put_text(slice, "apiVersion", "resource.k8s.io/v1") &&
+	    stow_kube_put_text(slice, "kind", "ResourceSlice") &&
+	    stow_kube_put_text(metadata, "name", name) &&
+	    agent_json_put_owner(metadata, settings->node, settings->node_uid) &&
+	    stow_kube_put_text(spec, "driver", AGENT_DRIVER) &&
+	    stow_kube_put_text(spec, "nodeName", settings->node) &&
+	    stow_kube_put_text(pool, "name", settings->node) &&
+	    stow_kube_put(pool, "generation", json_object_new_int64(settings->generation)))
+		return 0;
+	return -ENOMEM;
 }
 
 static int add_devices(const struct agent_slice_settings *settings,
@@ -342,7 +316,7 @@ static int add_devices(const struct agent_slice_settings *settings,
 			json_object_put(device);
 			return r;
 		}
-		if (device && agent_json_append(list, device) < 0)
+		if (device && !stow_kube_append(list, device))
 			return -ENOMEM;
 	}
 	return 0;
@@ -361,12 +335,13 @@ int agent_slice_make(const struct agent_slice_settings *settings,
 		struct json_object *spec =
 			json_object_object_get(json_object_array_get_idx(slices, i), "spec");
 
-		r = agent_json_put(json_object_object_get(spec, "pool"), "resourceSliceCount",
-				   json_object_new_int64((int64_t)count));
+		if (!stow_kube_put(json_object_object_get(spec, "pool"), "resourceSliceCount",
+				   json_object_new_int64((int64_t)count)))
+			r = -ENOMEM;
 	}
 	if (r < 0) {
 		json_object_put(slices);
-		return stow_err_set(err, ENOMEM, "out of memory");
+		return stow_kube_no_memory(err);
 	}
 	*ret = slices;
 	return 0;

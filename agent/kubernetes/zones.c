@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "kube/json.h"
+#include "kube/make.h"
 
 #define MIB	     (UINT64_C(1) << 20)
 #define UNREACHABLE  255 /* as in the firmware's SLIT */
@@ -56,19 +57,16 @@ struct amounts {
 	uint64_t capacity, allocatable, available;
 };
 
-static int add_resource(struct json_object *resources, const char *name,
-			const struct amounts *amounts, bool bytes)
+static bool add_resource(struct json_object *resources, const char *name,
+			 const struct amounts *amounts, bool bytes)
 {
-	struct json_object *resource = agent_json_append_object(resources);
+	struct json_object *resource = stow_kube_append_object(resources);
 
-	if (agent_json_put_text(resource, "name", name) < 0 ||
-	    agent_json_put(resource, "capacity", agent_json_quantity(amounts->capacity, bytes)) <
-		    0 ||
-	    agent_json_put(resource, "allocatable",
-			   agent_json_quantity(amounts->allocatable, bytes)) < 0)
-		return -ENOMEM;
-	return agent_json_put(resource, "available",
-			      agent_json_quantity(amounts->available, bytes));
+	return stow_kube_put_text(resource, "name", name) &&
+	       stow_kube_put(resource, "capacity", agent_json_quantity(amounts->capacity, bytes)) &&
+	       stow_kube_put(resource, "allocatable",
+			     agent_json_quantity(amounts->allocatable, bytes)) &&
+	       stow_kube_put(resource, "available", agent_json_quantity(amounts->available, bytes));
 }
 
 static uint64_t bytes_of(uint64_t pages, uint64_t size)
@@ -93,12 +91,12 @@ static struct amounts pages_of(const struct agent_slice_device *device, uint64_t
 }
 
 /* Add all resources of a NUMA node; `device` is NULL for a missing one. */
-static int add_resources(struct json_object *zone, const struct agent_slice_device *device,
-			 const struct sizes *sizes)
+static bool add_resources(struct json_object *zone, const struct agent_slice_device *device,
+			  const struct sizes *sizes)
 {
-	struct json_object *resources = json_object_new_array();
+	struct json_object *resources = stow_kube_put_list(zone, "resources");
 	struct amounts cpus = { 0 }, memory = { 0 };
-	int r = agent_json_put(zone, "resources", resources);
+	bool ok;
 
 	if (device) {
 		cpus.capacity = device->capacity.cpus;
@@ -109,74 +107,66 @@ static int add_resources(struct json_object *zone, const struct agent_slice_devi
 		memory.allocatable = device->allocatable.memory / MIB * MIB;
 		memory.available = device->fenced ? 0 : device->available.memory / MIB * MIB;
 	}
-	if (r == 0)
-		r = add_resource(resources, "cpu", &cpus, false);
-	if (r == 0)
-		r = add_resource(resources, "memory", &memory, true);
-	for (size_t i = 0; r == 0 && i < sizes->n; i++) {
+	ok = add_resource(resources, "cpu", &cpus, false) &&
+	     add_resource(resources, "memory", &memory, true);
+	for (size_t i = 0; ok && i < sizes->n; i++) {
 		struct amounts pages = pages_of(device, sizes->list[i]);
 		char name[40], size[24];
 
 		snprintf(name, sizeof(name), "hugepages-%s",
 			 stow_format_size(sizes->list[i], size, sizeof(size)));
-		r = add_resource(resources, name, &pages, true);
+		ok = add_resource(resources, name, &pages, true);
 	}
-	return r;
+	return ok;
 }
 
 /* --- zones ---------------------------------------------------------------- */
 
-static int add_costs(struct json_object *zone, const struct agent_slice_device *device,
-		     uint32_t n_zones)
+static bool add_costs(struct json_object *zone, const struct agent_slice_device *device,
+		      uint32_t n_zones)
 {
-	struct json_object *costs = json_object_new_array();
-	int r = agent_json_put(zone, "costs", costs);
+	struct json_object *costs = stow_kube_put_list(zone, "costs");
+	bool ok = costs != NULL;
 
-	for (uint32_t to = 0; r == 0 && to < n_zones; to++) {
+	for (uint32_t to = 0; ok && to < n_zones; to++) {
 		int64_t cost = device && device->costs[to] ? device->costs[to] : UNREACHABLE;
-		struct json_object *entry = agent_json_append_object(costs);
+		struct json_object *entry = stow_kube_append_object(costs);
 		char name[16];
 
-		r = agent_json_put_text(entry, "name", zone_name(to, name));
-		if (r == 0)
-			r = agent_json_put(entry, "value", json_object_new_int64(cost));
+		ok = stow_kube_put_text(entry, "name", zone_name(to, name)) &&
+		     stow_kube_put(entry, "value", json_object_new_int64(cost));
 	}
-	return r;
+	return ok;
 }
 
-static int add_zones(struct json_object *object, const struct agent_slice_device *devices, size_t n,
-		     uint32_t n_zones)
+static bool add_zones(struct json_object *object, const struct agent_slice_device *devices,
+		      size_t n, uint32_t n_zones)
 {
-	struct json_object *zones = json_object_new_array();
+	struct json_object *zones = stow_kube_put_list(object, "zones");
 	struct sizes sizes = { 0 };
-	int r = agent_json_put(object, "zones", zones);
+	bool ok = zones != NULL;
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t p = 0; p < devices[i].n_pools; p++)
 			add_size(&sizes, devices[i].pools[p]);
-	for (uint32_t id = 0; r == 0 && id < n_zones; id++) {
+	for (uint32_t id = 0; ok && id < n_zones; id++) {
 		const struct agent_slice_device *device = find_device(devices, n, id);
-		struct json_object *zone = agent_json_append_object(zones);
+		struct json_object *zone = stow_kube_append_object(zones);
 		char name[16];
 
-		r = agent_json_put_text(zone, "name", zone_name(id, name));
-		if (r == 0)
-			r = agent_json_put_text(zone, "type", "Node");
-		if (r == 0)
-			r = add_costs(zone, device, n_zones);
-		if (r == 0)
-			r = add_resources(zone, device, &sizes);
+		ok = stow_kube_put_text(zone, "name", zone_name(id, name)) &&
+		     stow_kube_put_text(zone, "type", "Node") && add_costs(zone, device, n_zones) &&
+		     add_resources(zone, device, &sizes);
 	}
-	return r;
+	return ok;
 }
 
-static int add_attribute(struct json_object *attributes, const char *name, const char *value)
+static bool add_attribute(struct json_object *attributes, const char *name, const char *value)
 {
-	struct json_object *attribute = agent_json_append_object(attributes);
+	struct json_object *attribute = stow_kube_append_object(attributes);
 
-	return agent_json_put_text(attribute, "name", name) < 0
-		       ? -ENOMEM
-		       : agent_json_put_text(attribute, "value", value);
+	return stow_kube_put_text(attribute, "name", name) &&
+	       stow_kube_put_text(attribute, "value", value);
 }
 
 /* kubelet's word for a policy. It has none for `spread`, which constrains a container as little as
@@ -186,20 +176,16 @@ static const char *word_of(enum stow_policy policy)
 	return stow_policy_name(policy == STOW_POLICY_SPREAD ? STOW_POLICY_BEST_EFFORT : policy);
 }
 
-static int add_attributes(struct json_object *object, enum stow_policy policy, uint32_t n_zones)
+static bool add_attributes(struct json_object *object, enum stow_policy policy, uint32_t n_zones)
 {
-	struct json_object *attributes = json_object_new_array();
+	struct json_object *attributes = stow_kube_put_list(object, "attributes");
 	char text[16];
-	int r = agent_json_put(object, "attributes", attributes);
 
-	if (r == 0)
-		r = add_attribute(attributes, "topologyManagerPolicy", word_of(policy));
-	if (r == 0)
-		r = add_attribute(attributes, "topologyManagerScope", "container");
 	snprintf(text, sizeof(text), "%" PRIu32, n_zones);
-	if (r == 0 && n_zones > PLUGIN_NODES)
-		r = add_attribute(attributes, "topologyManagerMaxNUMANodes", text);
-	return r;
+	return add_attribute(attributes, "topologyManagerPolicy", word_of(policy)) &&
+	       add_attribute(attributes, "topologyManagerScope", "container") &&
+	       (n_zones <= PLUGIN_NODES ||
+		add_attribute(attributes, "topologyManagerMaxNUMANodes", text));
 }
 
 int agent_zones_make(const struct agent_zones_settings *settings,
@@ -213,15 +199,15 @@ int agent_zones_make(const struct agent_zones_settings *settings,
 		n--;
 	if (n > 0)
 		n_zones = devices[n - 1].facts.id + 1;
-	metadata = agent_json_put_object(object, "metadata");
-	if (agent_json_put_text(object, "apiVersion", "topology.node.k8s.io/v1alpha2") < 0 ||
-	    agent_json_put_text(object, "kind", "NodeResourceTopology") < 0 ||
-	    agent_json_put_text(metadata, "name", settings->node) < 0 ||
-	    agent_json_put_owner(metadata, settings->node, settings->node_uid) < 0 ||
-	    add_attributes(object, settings->policy, n_zones) < 0 ||
-	    add_zones(object, devices, n, n_zones) < 0) {
+	metadata = stow_kube_object_at(object, "metadata");
+	if (!stow_kube_put_text(object, "apiVersion", "topology.node.k8s.io/v1alpha2") ||
+	    !stow_kube_put_text(object, "kind", "NodeResourceTopology") ||
+	    !stow_kube_put_text(metadata, "name", settings->node) ||
+	    !agent_json_put_owner(metadata, settings->node, settings->node_uid) ||
+	    !add_attributes(object, settings->policy, n_zones) ||
+	    !add_zones(object, devices, n, n_zones)) {
 		json_object_put(object);
-		return stow_err_set(err, ENOMEM, "out of memory");
+		return stow_kube_no_memory(err);
 	}
 	*ret = object;
 	return 0;

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "kube/internal.h"
 #include "kube/json.h"
+#include "kube/make.h"
 
 #define FIRST	  (200 * STOW_MILLISECOND)
 #define MOST	  (10 * STOW_SECOND)
@@ -151,7 +152,7 @@ static int object_path(const char *collection, const char *name, char **ret, str
 	if (asprintf(ret, "%s/%s", collection, name) >= 0)
 		return 0;
 	*ret = NULL;
-	return stow_err_set(err, ENOMEM, "out of memory");
+	return stow_kube_no_memory(err);
 }
 
 /* --- the calls ------------------------------------------------------------ */
@@ -193,8 +194,7 @@ static int send_object(struct stow_kube *kube, const char *method, const char *p
 	_cleanup_json_ struct json_object *stored = NULL;
 	const char *body = json_object_to_json_string_ext(
 		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-	int r = body ? call(kube, method, path, body, &stored, err)
-		     : stow_err_set(err, ENOMEM, "out of memory");
+	int r = body ? call(kube, method, path, body, &stored, err) : stow_kube_no_memory(err);
 
 	if (r == 0 && ret)
 		*ret = STOW_TAKE_PTR(stored);
@@ -238,7 +238,7 @@ int stow_kube_replace_status(struct stow_kube *kube, const char *collection, con
 		return r;
 	if (asprintf(&status, "%s/status", path) < 0) {
 		status = NULL;
-		return stow_err_set(err, ENOMEM, "out of memory");
+		return stow_kube_no_memory(err);
 	}
 	return send_object(kube, "PUT", status, object, NULL, err);
 }
@@ -247,7 +247,6 @@ int stow_kube_delete(struct stow_kube *kube, const char *collection, const char 
 		     const char *uid, struct stow_err *err)
 {
 	_cleanup_json_ struct json_object *options = NULL;
-	struct json_object *only, *text;
 	_cleanup_free_ char *path = NULL;
 	int r = object_path(collection, name, &path, err);
 
@@ -256,11 +255,8 @@ int stow_kube_delete(struct stow_kube *kube, const char *collection, const char 
 	if (!uid)
 		return call(kube, "DELETE", path, NULL, NULL, err);
 	options = json_object_new_object();
-	only = json_object_new_object();
-	text = json_object_new_string(uid);
-	if (!options || !only || !text || json_object_object_add(only, "uid", text) < 0 ||
-	    json_object_object_add(options, "preconditions", only) < 0)
-		return stow_err_set(err, ENOMEM, "out of memory");
+	if (!stow_kube_put_text(stow_kube_object_at(options, "preconditions"), "uid", uid))
+		return stow_kube_no_memory(err);
 	return send_object(kube, "DELETE", path, options, NULL, err);
 }
 
@@ -279,7 +275,7 @@ static int get_page(const struct listing *l, const char *from, struct json_objec
 	struct answer answer = { .is_list = true };
 	_cleanup_free_ char *path = strdup(l->collection);
 	char limit[16];
-	int r = path ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+	int r = path ? 0 : stow_kube_no_memory(err);
 
 	snprintf(limit, sizeof(limit), "%u", l->size);
 	if (r == 0)
@@ -343,7 +339,7 @@ int stow_kube_list(struct stow_kube *kube, const char *collection,
 	unsigned int most = select && select->page ? select->page : STOW_KUBE_PAGE;
 	struct listing listing = { kube, collection, select, most };
 	_cleanup_free_ char *from = strdup("");
-	int r = from ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+	int r = from ? 0 : stow_kube_no_memory(err);
 
 	for (size_t pages = 0; r == 0; pages++) {
 		_cleanup_json_ struct json_object *page = NULL;
@@ -360,13 +356,13 @@ int stow_kube_list(struct stow_kube *kube, const char *collection,
 		next = stow_kube_text(page, "metadata.continue");
 		if (!next[0] || strlen(next) > TOKEN_MAX) {
 			*ret_version = strdup(stow_kube_text(page, "metadata.resourceVersion"));
-			return *ret_version ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+			return *ret_version ? 0 : stow_kube_no_memory(err);
 		}
 		listing.size = STOW_MIN(2 * listing.size, most);
 		free(from);
 		from = strdup(next);
 		if (!from)
-			return stow_err_set(err, ENOMEM, "out of memory");
+			return stow_kube_no_memory(err);
 	}
 	return r;
 }

@@ -9,9 +9,9 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "scheduler/extender/requests.h"
 #include "scheduler/kubernetes/body.h"
-#include "scheduler/kubernetes/make.h"
 #include "scheduler/search/search.h"
 
 #define AT_ONCE	  16 /* machines, before other threads may take the fleet's lock */
@@ -45,11 +45,6 @@ static void question_done(struct question *q)
 	json_object_put(q->args);
 }
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 /* --- the request ---------------------------------------------------------- */
 
 static int read_names(struct question *q, struct stow_err *err)
@@ -66,7 +61,7 @@ static int read_names(struct question *q, struct stow_err *err)
 				    EXTENDER_NODES_MAX);
 	q->verdicts = calloc(n + 1, sizeof(*q->verdicts));
 	if (!q->verdicts)
-		return out_of_memory(err);
+		return stow_kube_no_memory(err);
 	for (; q->n < n; q->n++) {
 		struct json_object *name = json_object_array_get_idx(list, q->n);
 		const char *text = json_object_is_type(name, json_type_string)
@@ -96,7 +91,7 @@ static int read_question(struct question *q, const char *body, size_t len, struc
 		return r;
 	r = extender_requests_read(pod, &q->requests, &q->bad);
 	if (r == -ENOMEM)
-		return out_of_memory(err);
+		return stow_kube_no_memory(err);
 	q->asks = r != 0;
 	return 0;
 }
@@ -107,7 +102,7 @@ static int refuse(struct verdict *v, bool never, const char *why, struct stow_er
 {
 	v->never = never;
 	v->why = strdup(why);
-	return v->why ? 0 : out_of_memory(err);
+	return v->why ? 0 : stow_kube_no_memory(err);
 }
 
 /* Plan all requests of the pod on one machine. *ret_one: none needs several NUMA nodes. */
@@ -201,7 +196,7 @@ static int to_text(struct json_object *object, bool made, char **ret, struct sto
 		     : NULL;
 
 	*ret = text ? strdup(text) : NULL;
-	return *ret ? 0 : out_of_memory(err);
+	return *ret ? 0 : stow_kube_no_memory(err);
 }
 
 /* Make an ExtenderFilterResult. */
@@ -209,18 +204,16 @@ static int show_filter(const struct question *q, const char *error, char **ret,
 		       struct stow_err *err)
 {
 	_cleanup_json_ struct json_object *result = json_object_new_object();
-	struct json_object *names = json_object_new_array(), *failed = json_object_new_object(),
-			   *never = json_object_new_object();
-	bool made = make_add(result, "NodeNames", names);
+	struct json_object *names = stow_kube_put_list(result, "NodeNames");
+	struct json_object *failed = stow_kube_object_at(result, "FailedNodes");
+	struct json_object *never = stow_kube_object_at(result, "FailedAndUnresolvableNodes");
+	bool made = names && failed && never && stow_kube_put_text(result, "Error", error);
 
-	made &= make_add(result, "FailedNodes", failed);
-	made &= make_add(result, "FailedAndUnresolvableNodes", never);
-	made &= make_add_text(result, "Error", error);
 	for (size_t i = 0; made && i < q->n; i++) {
 		const struct verdict *v = &q->verdicts[i];
 
-		made = v->fits ? make_append_text(names, v->name)
-			       : make_add_text(v->never ? never : failed, v->name, v->why);
+		made = v->fits ? stow_kube_append_text(names, v->name)
+			       : stow_kube_put_text(v->never ? never : failed, v->name, v->why);
 	}
 	return to_text(result, made, ret, err);
 }
@@ -266,10 +259,10 @@ static int show_scores(const struct question *q, char **ret, struct stow_err *er
 		qsort(orders, n, sizeof(*orders), by_order);
 	for (size_t i = 0; made && i < q->n; i++) {
 		const struct verdict *v = &q->verdicts[i];
-		struct json_object *one = json_object_new_object();
+		struct json_object *one = stow_kube_append_object(result);
 
-		made = make_append(result, one) && make_add_text(one, "Host", v->name) &&
-		       make_add(one, "Score", json_object_new_int(score(q, v, orders, n)));
+		made = stow_kube_put_text(one, "Host", v->name) &&
+		       stow_kube_put(one, "Score", json_object_new_int(score(q, v, orders, n)));
 	}
 	return to_text(result, made, ret, err);
 }

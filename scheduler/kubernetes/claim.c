@@ -10,7 +10,7 @@
 #include "base/math.h"
 #include "base/parse.h"
 #include "kube/json.h"
-#include "scheduler/kubernetes/make.h"
+#include "kube/make.h"
 #include "scheduler/kubernetes/names.h"
 #include "scheduler/kubernetes/quantity.h"
 
@@ -57,27 +57,28 @@ static int check(const struct stow_request *request, struct stow_err *err)
 /* The n-th part of a request: `n` devices of it are the whole. */
 static bool add_capacity(struct json_object *to, const struct stow_request *request, uint32_t n)
 {
-	struct json_object *capacity = json_object_new_object(), *requests;
+	struct json_object *requests =
+		stow_kube_object_at(stow_kube_object_at(to, "capacity"), "requests");
 	char text[SCHEDULER_QUANTITY_LEN], key[48], size[32];
-	bool ok = make_add(to, "capacity", capacity);
+	bool ok = requests != NULL;
 
-	requests = ok ? json_object_new_object() : NULL;
-	ok = ok && make_add(capacity, "requests", requests);
 	if (ok && request->cpus)
-		ok = make_add_text(requests, "cpus",
-				   scheduler_quantity_milli(UINT64_C(1000) * request->cpus / n,
-							    text));
+		ok = stow_kube_put_text(requests, "cpus",
+					scheduler_quantity_milli(UINT64_C(1000) * request->cpus / n,
+								 text));
 	if (ok && request->memory)
-		ok = make_add_text(requests, "memory",
-				   scheduler_quantity_bytes(
-					   request->memory / n + (request->memory % n > 0), text));
+		ok = stow_kube_put_text(
+			requests, "memory",
+			scheduler_quantity_bytes(request->memory / n + (request->memory % n > 0),
+						 text));
 	for (size_t i = 0; ok && i < request->n_pages; i++) {
 		const struct stow_page_request *pages = &request->pages[i];
 
 		snprintf(key, sizeof(key), "hugepages%s",
 			 stow_format_size(pages->size, size, sizeof(size)));
-		ok = make_add_text(requests, key,
-				   scheduler_quantity_bytes(pages->count / n * pages->size, text));
+		ok = stow_kube_put_text(requests, key,
+					scheduler_quantity_bytes(pages->count / n * pages->size,
+								 text));
 	}
 	return ok;
 }
@@ -114,22 +115,18 @@ static const char *selector(const struct stow_request *request, char *buf, size_
 static bool fill_device(struct json_object *to, const struct stow_request *request,
 			const char *where, uint32_t n)
 {
-	struct json_object *list, *entry, *cel;
-	bool ok = make_add_text(to, "deviceClassName",
-				stow_cpu_mode_owns(request->cpu_mode) ? SCHEDULER_CLASS_EXCLUSIVE
-								      : SCHEDULER_CLASS_SHARED);
+	struct json_object *entry;
+	bool ok =
+		stow_kube_put_text(to, "deviceClassName",
+				   stow_cpu_mode_owns(request->cpu_mode) ? SCHEDULER_CLASS_EXCLUSIVE
+									 : SCHEDULER_CLASS_SHARED);
 
 	if (ok && where[0]) {
-		list = json_object_new_array();
-		entry = json_object_new_object();
-		cel = json_object_new_object();
-		ok = make_add(to, "selectors", list);
-		ok = make_append(ok ? list : NULL, entry) && ok;
-		ok = make_add(ok ? entry : NULL, "cel", cel) && ok;
-		ok = ok && make_add_text(cel, "expression", where);
+		entry = stow_kube_append_object(stow_kube_put_list(to, "selectors"));
+		ok = stow_kube_put_text(stow_kube_object_at(entry, "cel"), "expression", where);
 	}
-	ok = ok && make_add_text(to, "allocationMode", "ExactCount") &&
-	     make_add(to, "count", json_object_new_int64(n));
+	ok = ok && stow_kube_put_text(to, "allocationMode", "ExactCount") &&
+	     stow_kube_put(to, "count", json_object_new_int64(n));
 	return ok && (!has_amounts(request) || add_capacity(to, request, n));
 }
 
@@ -147,12 +144,11 @@ static bool divides(const struct stow_request *request, uint32_t n)
 static bool add_alternative(struct json_object *list, const struct stow_request *request,
 			    const char *where, uint32_t n)
 {
-	struct json_object *one = json_object_new_object();
+	struct json_object *one = stow_kube_append_object(list);
 	char name[24];
 
 	snprintf(name, sizeof(name), "on%" PRIu32, n);
-	return make_append(list, one) && make_add_text(one, "name", name) &&
-	       fill_device(one, request, where, n);
+	return stow_kube_put_text(one, "name", name) && fill_device(one, request, where, n);
 }
 
 /* Add the request of one part. *ret_most is the number of devices that it may have. */
@@ -160,20 +156,16 @@ static bool add_part(struct json_object *to, const struct stow_request *request,
 		     uint32_t *ret_most)
 {
 	bool spread = request->policy == STOW_POLICY_SPREAD, ok;
-	struct json_object *one = json_object_new_object(), *inner;
+	struct json_object *one = stow_kube_append_object(to), *inner;
 	char name[24], where[2048];
 
 	*ret_most = 1;
 	selector(request, where, sizeof(where));
 	snprintf(name, sizeof(name), SCHEDULER_PART "%zu", part);
-	ok = make_append(to, one) && make_add_text(one, "name", name);
-	if (request->policy == STOW_POLICY_SINGLE_NUMA_NODE) {
-		inner = ok ? json_object_new_object() : NULL;
-		return ok && make_add(one, "exactly", inner) &&
-		       fill_device(inner, request, where, 1);
-	}
-	inner = ok ? json_object_new_array() : NULL;
-	ok = ok && make_add(one, "firstAvailable", inner);
+	ok = stow_kube_put_text(one, "name", name);
+	if (request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
+		return ok && fill_device(stow_kube_object_at(one, "exactly"), request, where, 1);
+	inner = stow_kube_put_list(one, "firstAvailable");
 	for (uint32_t i = 1; ok && i <= DIVIDE_MAX; i++) {
 		uint32_t n = spread ? DIVIDE_MAX + 1 - i : i;
 
@@ -202,30 +194,28 @@ static const char *part_name(size_t part, char buf[static 24])
 
 static bool add_constraint(struct making *m, const char *kind, size_t first, size_t n)
 {
-	struct json_object *one = json_object_new_object(), *list = json_object_new_array();
+	struct json_object *one = stow_kube_append_object(m->constraints);
+	struct json_object *list = stow_kube_put_list(one, "requests");
+	bool ok = list != NULL;
 	char name[24];
-	bool ok = make_append(m->constraints, one);
 
-	ok = make_add(ok ? one : NULL, "requests", list) && ok;
 	for (size_t i = first; ok && i < first + n; i++)
-		ok = make_append_text(list, part_name(i, name));
-	return ok && make_add_text(one, kind, SCHEDULER_NUMA_NODE);
+		ok = stow_kube_append_text(list, part_name(i, name));
+	return ok && stow_kube_put_text(one, kind, SCHEDULER_NUMA_NODE);
 }
 
 static bool add_drain(struct making *m, enum stow_drain drain, size_t part)
 {
-	struct json_object *one = json_object_new_object(), *opaque = json_object_new_object(),
-			   *parameters = json_object_new_object();
+	struct json_object *one = stow_kube_append_object(m->config), *opaque, *parameters;
 	char name[24];
-	bool ok = make_append(m->config, one);
+	bool ok = stow_kube_put(one, "requests", stow_kube_list_of(part_name(part, name)));
 
-	ok = ok && make_add(one, "requests", make_list(part_name(part, name)));
-	ok = make_add(ok ? one : NULL, "opaque", opaque) && ok;
-	ok = ok && make_add_text(opaque, "driver", SCHEDULER_DRIVER);
-	ok = make_add(ok ? opaque : NULL, "parameters", parameters) && ok;
-	return ok && make_add_text(parameters, "apiVersion", SCHEDULER_PARAMETERS) &&
-	       make_add_text(parameters, "kind", "Parameters") &&
-	       make_add_text(parameters, "drain", stow_drains[drain]);
+	opaque = stow_kube_object_at(one, "opaque");
+	ok = ok && stow_kube_put_text(opaque, "driver", SCHEDULER_DRIVER);
+	parameters = stow_kube_object_at(opaque, "parameters");
+	return ok && stow_kube_put_text(parameters, "apiVersion", SCHEDULER_PARAMETERS) &&
+	       stow_kube_put_text(parameters, "kind", "Parameters") &&
+	       stow_kube_put_text(parameters, "drain", stow_drains[drain]);
 }
 
 /* Find the part of a request that an init container may use, too: *ret is its number, or that of
@@ -276,7 +266,7 @@ static int add_container(struct making *m, struct scheduler_container *c, struct
 	if (ok && c->request.drain != STOW_DRAIN_MODE_REPIN)
 		ok = add_drain(m, c->request.drain, part);
 	if (!ok)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	c->part = part;
 	claim->parts++;
 	claim->devices += most;
@@ -293,19 +283,17 @@ static int add_container(struct making *m, struct scheduler_container *c, struct
  * API server does. */
 static bool assemble(struct making *m, struct json_object *spec)
 {
-	struct json_object *metadata = json_object_new_object(), *labels = json_object_new_object(),
-			   *inner = json_object_new_object(), *devices = json_object_new_object();
-	bool ok = make_add(spec, "metadata", metadata);
+	struct json_object *labels =
+		stow_kube_object_at(stow_kube_object_at(spec, "metadata"), "labels");
+	bool ok = stow_kube_put_text(labels, SCHEDULER_MANAGED, SCHEDULER_MANAGER);
+	struct json_object *devices =
+		stow_kube_object_at(stow_kube_object_at(spec, "spec"), "devices");
 
-	ok = make_add(ok ? metadata : NULL, "labels", labels) && ok;
-	ok = ok && make_add_text(labels, SCHEDULER_MANAGED, SCHEDULER_MANAGER);
-	ok = make_add(ok ? spec : NULL, "spec", inner) && ok;
-	ok = make_add(ok ? inner : NULL, "devices", devices) && ok;
-	ok = ok && make_add(devices, "requests", json_object_get(m->requests));
+	ok = ok && stow_kube_put(devices, "requests", json_object_get(m->requests));
 	if (ok && json_object_array_length(m->constraints))
-		ok = make_add(devices, "constraints", json_object_get(m->constraints));
+		ok = stow_kube_put(devices, "constraints", json_object_get(m->constraints));
 	if (ok && json_object_array_length(m->config))
-		ok = make_add(devices, "config", json_object_get(m->config));
+		ok = stow_kube_put(devices, "config", json_object_get(m->config));
 	return ok;
 }
 
@@ -316,7 +304,7 @@ static int digest(struct scheduler_claim *claim, struct stow_err *err)
 	struct stow_digest digest;
 
 	if (!text)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	stow_digest_begin(&digest, "numastow claim template 1");
 	stow_digest_text(&digest, text);
 	stow_digest_end(&digest, claim->digest);
@@ -342,7 +330,7 @@ static int add_all(struct making *m, struct stow_err *err)
 		}
 	if (r == 0 && together && m->claim->parts > 1 &&
 	    !add_constraint(m, "matchAttribute", 0, m->claim->parts))
-		r = make_failed(err);
+		r = stow_kube_no_memory(err);
 	return r;
 }
 
@@ -356,12 +344,13 @@ int scheduler_claim_make(struct scheduler_container *containers, size_t n,
 			    .constraints = json_object_new_array(),
 			    .config = json_object_new_array(),
 			    .claim = &claim };
-	int r = claim.spec && m.requests && m.constraints && m.config ? 0 : make_failed(err);
+	int r = claim.spec && m.requests && m.constraints && m.config ? 0
+								      : stow_kube_no_memory(err);
 
 	if (r == 0)
 		r = add_all(&m, err);
 	if (r == 0 && !assemble(&m, claim.spec))
-		r = make_failed(err);
+		r = stow_kube_no_memory(err);
 	if (r == 0)
 		r = digest(&claim, err);
 	json_object_put(m.requests);

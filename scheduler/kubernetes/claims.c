@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "rpc/log.h"
-#include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/names.h"
 
 #define API	    "/apis/resource.k8s.io/v1"
@@ -208,19 +208,19 @@ static int evict(struct scheduler_claims *claims, const struct scheduler_name *p
 		 const struct entry *entry, struct stow_err *err)
 {
 	_cleanup_json_ struct json_object *object = json_object_new_object();
-	struct json_object *metadata = make_object_at(object, "metadata"), *options;
+	struct json_object *metadata = stow_kube_object_at(object, "metadata"), *options;
 	_cleanup_free_ char *path = NULL;
 	char rest[SCHEDULER_NAME_MAX + 32], text[640];
 	int r;
 
-	options = make_object_at(object, "deleteOptions");
+	options = stow_kube_object_at(object, "deleteOptions");
 	snprintf(rest, sizeof(rest), "pods/%s/eviction", pod->name);
 	path = scheduler_work_path("/api/v1", pod->ns, rest);
-	if (!path || !make_add_text(object, "apiVersion", "policy/v1") ||
-	    !make_add_text(object, "kind", "Eviction") ||
-	    !make_add_text(metadata, "name", pod->name) ||
-	    !make_add_text(metadata, "namespace", pod->ns) ||
-	    !make_add_text(make_object_at(options, "preconditions"), "uid", pod->uid))
+	if (!path || !stow_kube_put_text(object, "apiVersion", "policy/v1") ||
+	    !stow_kube_put_text(object, "kind", "Eviction") ||
+	    !stow_kube_put_text(metadata, "name", pod->name) ||
+	    !stow_kube_put_text(metadata, "namespace", pod->ns) ||
+	    !stow_kube_put_text(stow_kube_object_at(options, "preconditions"), "uid", pod->uid))
 		return stow_err_set(err, ENOMEM, "out of memory");
 	r = scheduler_work_leads(claims->work, err);
 	if (r == 0)

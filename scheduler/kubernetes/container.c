@@ -11,7 +11,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "kube/json.h"
-#include "scheduler/kubernetes/make.h"
+#include "kube/make.h"
 #include "scheduler/kubernetes/names.h"
 #include "scheduler/kubernetes/quantity.h"
 
@@ -139,7 +139,7 @@ static int contradict(const struct filling *f, const char *key, const char *anno
 static int fill(struct filling *f, const char *list, const char *resource, const char *key,
 		uint64_t milli, bool bytes, bool annotated, struct stow_err *err)
 {
-	struct json_object *amounts = make_object_at(f->resources, list);
+	struct json_object *amounts = stow_kube_object_at(f->resources, list);
 	char text[SCHEDULER_QUANTITY_LEN], what[64];
 	uint64_t given;
 	int r;
@@ -162,7 +162,7 @@ static int fill(struct filling *f, const char *list, const char *resource, const
 			       : 0;
 	}
 	f->changed = true;
-	return make_add_text(amounts, resource, text) ? 0 : make_failed(err);
+	return stow_kube_put_text(amounts, resource, text) ? 0 : stow_kube_no_memory(err);
 }
 
 /* Set a request. A resource that has only a limit is requested to that limit: the API server has
@@ -216,9 +216,9 @@ static int fill_claim(struct filling *f, struct stow_err *err)
 
 	snprintf(part, sizeof(part), SCHEDULER_PART "%zu", f->container->part);
 	if (!claims) {
-		claims = json_object_new_array();
-		if (!make_add(f->resources, "claims", claims))
-			return make_failed(err);
+		claims = stow_kube_put_list(f->resources, "claims");
+		if (!claims)
+			return stow_kube_no_memory(err);
 	}
 	if (!json_object_is_type(claims, json_type_array))
 		return stow_err_set(err, EINVAL, "container %.63s: resources.claims is not a list",
@@ -231,14 +231,14 @@ static int fill_claim(struct filling *f, struct stow_err *err)
 			return 0;
 		/* The annotations have changed since the last time. */
 		f->changed = true;
-		return make_add_text(own, "request", part) ? 0 : make_failed(err);
+		return stow_kube_put_text(own, "request", part) ? 0 : stow_kube_no_memory(err);
 	}
 	f->changed = true;
-	own = json_object_new_object();
-	return make_append(claims, own) && make_add_text(own, "name", SCHEDULER_CLAIM) &&
-			       make_add_text(own, "request", part)
+	own = stow_kube_append_object(claims);
+	return stow_kube_put_text(own, "name", SCHEDULER_CLAIM) &&
+			       stow_kube_put_text(own, "request", part)
 		       ? 0
-		       : make_failed(err);
+		       : stow_kube_no_memory(err);
 }
 
 static int fill_all(struct filling *f, struct stow_err *err)
@@ -282,7 +282,7 @@ int scheduler_container_fill(const struct scheduler_container *c, struct json_ob
 	else if (json_object_deep_copy(resources, &copy, NULL) < 0)
 		copy = NULL;
 	if (!copy)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	f.resources = copy;
 	r = fill_all(&f, err);
 	if (r == 0)

@@ -15,8 +15,8 @@
 #include "base/random.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "rpc/log.h"
-#include "scheduler/kubernetes/make.h"
 
 #define CALL	     (3 * STOW_SECOND) /* for an answer, so that a lost one can be repeated in time */
 #define OBSERVED_MAX 256
@@ -40,31 +40,32 @@ struct scheduler_lease {
 /* Fill in a Lease's spec. `holder` "": it is released. */
 static bool fill_spec(struct json_object *object, const char *holder, bool taken)
 {
-	struct json_object *spec = make_object_at(object, "spec");
+	struct json_object *spec = stow_kube_object_at(object, "spec");
 	int64_t transitions = stow_kube_number(object, "spec.leaseTransitions", 0);
 	bool release = !holder[0], ok;
 	char now[STOW_TIMESTAMP_MAX];
 
 	stow_timestamp_fraction(stow_clock_wall(), 6, now); /* a MicroTime */
-	ok = make_add_text(spec, "holderIdentity", holder) &&
-	     make_add_text(spec, "renewTime", now) &&
-	     make_add(spec, "leaseDurationSeconds",
-		      json_object_new_int64(
-			      release ? 1 : (int64_t)(SCHEDULER_LEASE_LASTS / STOW_SECOND)));
+	ok = stow_kube_put_text(spec, "holderIdentity", holder) &&
+	     stow_kube_put_text(spec, "renewTime", now) &&
+	     stow_kube_put(spec, "leaseDurationSeconds",
+			   json_object_new_int64(
+				   release ? 1 : (int64_t)(SCHEDULER_LEASE_LASTS / STOW_SECOND)));
 	if (ok && taken)
-		ok = make_add_text(spec, "acquireTime", now) &&
-		     make_add(spec, "leaseTransitions", json_object_new_int64(transitions + 1));
+		ok = stow_kube_put_text(spec, "acquireTime", now) &&
+		     stow_kube_put(spec, "leaseTransitions",
+				   json_object_new_int64(transitions + 1));
 	return ok;
 }
 
 static int create(struct scheduler_lease *lease, struct stow_err *err)
 {
 	_cleanup_json_ struct json_object *object = json_object_new_object();
-	struct json_object *metadata = make_object_at(object, "metadata");
+	struct json_object *metadata = stow_kube_object_at(object, "metadata");
 
-	if (!make_add_text(object, "apiVersion", "coordination.k8s.io/v1") ||
-	    !make_add_text(object, "kind", "Lease") ||
-	    !make_add_text(metadata, "name", lease->name) ||
+	if (!stow_kube_put_text(object, "apiVersion", "coordination.k8s.io/v1") ||
+	    !stow_kube_put_text(object, "kind", "Lease") ||
+	    !stow_kube_put_text(metadata, "name", lease->name) ||
 	    !fill_spec(object, lease->identity, true))
 		return stow_err_set(err, ENOMEM, "out of memory");
 	return stow_kube_create(lease->kube, lease->collection, object, NULL, err);

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "kube/json.h"
-#include "scheduler/kubernetes/make.h"
+#include "kube/make.h"
 #include "scheduler/kubernetes/names.h"
 #include "scheduler/kubernetes/pod.h"
 
@@ -15,11 +15,11 @@
 static int append(struct json_object *patch, const char *path, struct json_object *value,
 		  struct stow_err *err)
 {
-	struct json_object *operation = json_object_new_object();
-	bool ok = make_append(patch, operation);
+	struct json_object *operation = stow_kube_append_object(patch);
+	bool ok = stow_kube_put_text(operation, "op", "add") &&
+		  stow_kube_put_text(operation, "path", path);
 
-	ok = ok && make_add_text(operation, "op", "add") && make_add_text(operation, "path", path);
-	return make_add(ok ? operation : NULL, "value", value) ? 0 : make_failed(err);
+	return stow_kube_put(ok ? operation : NULL, "value", value) ? 0 : stow_kube_no_memory(err);
 }
 
 /* --- the pod's claims ----------------------------------------------------- */
@@ -37,13 +37,12 @@ static int set_claim(struct json_object *claims, const char *template_name, stru
 			entry = NULL;
 	}
 	if (!entry) {
-		entry = json_object_new_object();
-		return make_append(claims, entry) &&
-				       make_add_text(entry, "name", SCHEDULER_CLAIM) &&
-				       make_add_text(entry, "resourceClaimTemplateName",
-						     template_name)
+		entry = stow_kube_append_object(claims);
+		return stow_kube_put_text(entry, "name", SCHEDULER_CLAIM) &&
+				       stow_kube_put_text(entry, "resourceClaimTemplateName",
+							  template_name)
 			       ? 0
-			       : make_failed(err);
+			       : stow_kube_no_memory(err);
 	}
 	has = stow_kube_text(entry, "resourceClaimTemplateName");
 	if (strcmp(has, template_name) == 0)
@@ -54,8 +53,9 @@ static int set_claim(struct json_object *claims, const char *template_name, stru
 				    "spec.resourceClaims: the name \"" SCHEDULER_CLAIM
 				    "\" is for the claim that is made of the annotations; name "
 				    "yours otherwise");
-	return make_add_text(entry, "resourceClaimTemplateName", template_name) ? 0
-										: make_failed(err);
+	return stow_kube_put_text(entry, "resourceClaimTemplateName", template_name)
+		       ? 0
+		       : stow_kube_no_memory(err);
 }
 
 static int patch_claims(struct json_object *pod, const struct scheduler_pod *read,
@@ -72,7 +72,7 @@ static int patch_claims(struct json_object *pod, const struct scheduler_pod *rea
 	else if (json_object_deep_copy(claims, &copy, NULL) < 0)
 		copy = NULL;
 	if (!copy)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	r = set_claim(copy, read->template_name, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -87,7 +87,7 @@ static int patch_label(struct json_object *pod, const struct scheduler_pod *read
 
 	if (!json_object_is_type(labels, json_type_object)) {
 		labels = json_object_new_object();
-		if (labels && !make_add_text(labels, SCHEDULER_LABEL, read->claim.digest)) {
+		if (labels && !stow_kube_put_text(labels, SCHEDULER_LABEL, read->claim.digest)) {
 			json_object_put(labels);
 			labels = NULL;
 		}
@@ -162,7 +162,7 @@ int scheduler_pod_patch(struct json_object *pod, const struct scheduler_pod *rea
 			struct json_object **ret, struct stow_err *err)
 {
 	_cleanup_json_ struct json_object *patch = json_object_new_array();
-	int r = patch ? 0 : make_failed(err);
+	int r = patch ? 0 : stow_kube_no_memory(err);
 
 	if (r == 0)
 		r = patch_claims(pod, read, patch, err);

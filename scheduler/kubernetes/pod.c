@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "kube/json.h"
-#include "scheduler/kubernetes/make.h"
+#include "kube/make.h"
 #include "scheduler/kubernetes/names.h"
 
 #define WARNINGS_MAX 8
@@ -80,7 +80,7 @@ static int add_containers(struct json_object *spec, const char *key, bool init,
 static bool warn(struct scheduler_pod *pod, const char *text)
 {
 	return json_object_array_length(pod->warnings) >= WARNINGS_MAX ||
-	       make_append_text(pod->warnings, text);
+	       stow_kube_append_text(pod->warnings, text);
 }
 
 /* Warn of annotations for containers that the pod does not have: another webhook may add them
@@ -98,7 +98,7 @@ static int warn_of_names(struct scheduler_pod *pod, const struct stow_annotation
 		snprintf(text, sizeof(text), "%s has no effect: the pod has no such container",
 			 stow_text_quote(annotations[i].key, key, sizeof(key)));
 		if (!found && !warn(pod, text))
-			return make_failed(err);
+			return stow_kube_no_memory(err);
 	}
 	return 0;
 }
@@ -113,7 +113,7 @@ static int warn_of_failure(struct scheduler_pod *pod, struct stow_err *err)
 							   "in Kubernetes: the pod is "
 							   "pending until there is room for it")
 				       ? 0
-				       : make_failed(err);
+				       : stow_kube_no_memory(err);
 	return 0;
 }
 
@@ -146,7 +146,7 @@ static int read_pod(struct json_object *object, struct scheduler_pod *pod, struc
 	pod->containers = calloc(SCHEDULER_CONTAINERS_MAX, sizeof(*pod->containers));
 	pod->warnings = json_object_new_array();
 	if (!pod->containers || !pod->warnings)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	r = add_containers(spec, "containers", false, pod, err);
 	if (r == 0)
 		r = add_containers(spec, "initContainers", true, pod, err);

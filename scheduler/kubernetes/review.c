@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/kubernetes/review.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,24 +11,14 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "scheduler/kubernetes/body.h"
-#include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/pod.h"
+#include "scheduler/kubernetes/work.h"
 
-#define UID_MAX 128
-#define API	"admission.k8s.io/v1"
+#define API "admission.k8s.io/v1"
 
 /* --- the request ---------------------------------------------------------- */
-
-static bool is_uid(const char *uid)
-{
-	size_t len = strlen(uid);
-
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)uid[i]) && uid[i] != '-')
-			return false;
-	return len > 0 && len <= UID_MAX;
-}
 
 static int parse(const char *body, size_t len, struct json_object **ret, struct stow_err *err)
 {
@@ -41,7 +30,7 @@ static int parse(const char *body, size_t len, struct json_object **ret, struct 
 	if (strcmp(stow_kube_text(review, "apiVersion"), API) != 0 ||
 	    strcmp(stow_kube_text(review, "kind"), "AdmissionReview") != 0)
 		return stow_err_set(err, EINVAL, "the body is not an AdmissionReview of " API);
-	if (!is_uid(stow_kube_text(review, "request.uid")))
+	if (!scheduler_uid_is_valid(stow_kube_text(review, "request.uid")))
 		return stow_err_set(err, EINVAL, "request.uid: is not a UID");
 	*ret = STOW_TAKE_PTR(review);
 	return 0;
@@ -69,18 +58,17 @@ static bool add_patch(struct json_object *response, struct json_object *patch)
 	if (!encoded)
 		return false;
 	EVP_EncodeBlock((unsigned char *)encoded, (const unsigned char *)text, (int)len);
-	return make_add_text(response, "patchType", "JSONPatch") &&
-	       make_add_text(response, "patch", encoded);
+	return stow_kube_put_text(response, "patchType", "JSONPatch") &&
+	       stow_kube_put_text(response, "patch", encoded);
 }
 
 static bool add_refusal(struct json_object *response, const struct stow_err *why)
 {
-	struct json_object *status = json_object_new_object();
+	struct json_object *status = stow_kube_object_at(response, "status");
 
-	return make_add(response, "status", status) &&
-	       make_add(status, "code", json_object_new_int(422)) &&
-	       make_add_text(status, "reason", "Invalid") &&
-	       make_add_text(status, "message", why->msg);
+	return stow_kube_put(status, "code", json_object_new_int(422)) &&
+	       stow_kube_put_text(status, "reason", "Invalid") &&
+	       stow_kube_put_text(status, "message", why->msg);
 }
 
 static int compose(struct json_object *review, struct json_object *response, bool allowed,
@@ -89,16 +77,16 @@ static int compose(struct json_object *review, struct json_object *response, boo
 	_cleanup_json_ struct json_object *answer = json_object_new_object();
 	const char *text;
 
-	if (!make_add_text(response, "uid", stow_kube_text(review, "request.uid")) ||
-	    !make_add(response, "allowed", json_object_new_boolean(allowed)) ||
-	    !make_add_text(answer, "apiVersion", API) ||
-	    !make_add_text(answer, "kind", "AdmissionReview") ||
-	    !make_add(answer, "response", json_object_get(response)))
-		return make_failed(err);
+	if (!stow_kube_put_text(response, "uid", stow_kube_text(review, "request.uid")) ||
+	    !stow_kube_put(response, "allowed", json_object_new_boolean(allowed)) ||
+	    !stow_kube_put_text(answer, "apiVersion", API) ||
+	    !stow_kube_put_text(answer, "kind", "AdmissionReview") ||
+	    !stow_kube_put(answer, "response", json_object_get(response)))
+		return stow_kube_no_memory(err);
 	text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN |
 							      JSON_C_TO_STRING_NOSLASHESCAPE);
 	*ret = text ? strdup(text) : NULL;
-	return *ret ? 0 : make_failed(err);
+	return *ret ? 0 : stow_kube_no_memory(err);
 }
 
 /* Review a pod, and fill in the response. */
@@ -112,15 +100,16 @@ static int review_pod(struct json_object *pod, struct json_object *response, str
 	if (r > 0)
 		r = scheduler_pod_patch(pod, &read, &patch, &why);
 	if (r == -ENOMEM)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	if (r < 0)
-		return add_refusal(response, &why) ? SCHEDULER_REVIEW_REFUSED : make_failed(err);
+		return add_refusal(response, &why) ? SCHEDULER_REVIEW_REFUSED
+						   : stow_kube_no_memory(err);
 	if (read.warnings && json_object_array_length(read.warnings) &&
-	    !make_add(response, "warnings", json_object_get(read.warnings)))
-		return make_failed(err);
+	    !stow_kube_put(response, "warnings", json_object_get(read.warnings)))
+		return stow_kube_no_memory(err);
 	if (!patch || !json_object_array_length(patch))
 		return SCHEDULER_REVIEW_UNCHANGED;
-	return add_patch(response, patch) ? SCHEDULER_REVIEW_PATCHED : make_failed(err);
+	return add_patch(response, patch) ? SCHEDULER_REVIEW_PATCHED : stow_kube_no_memory(err);
 }
 
 int scheduler_review(const char *body, size_t len, char **ret_text, struct stow_err *err)
@@ -134,7 +123,7 @@ int scheduler_review(const char *body, size_t len, char **ret_text, struct stow_
 		return r == -ENOMEM ? r : SCHEDULER_REVIEW_INVALID;
 	response = json_object_new_object();
 	if (!response)
-		return make_failed(err);
+		return stow_kube_no_memory(err);
 	if (is_new_pod(stow_kube_at(review, "request")))
 		what = review_pod(stow_kube_at(review, "request.object"), response, err);
 	if (what < 0)

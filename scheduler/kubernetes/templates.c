@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "rpc/log.h"
-#include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/names.h"
 #include "scheduler/kubernetes/pod.h"
 
@@ -269,14 +269,14 @@ static void on_pod(void *ctx, struct json_object *object, bool gone)
 static struct json_object *make_template(const struct waiting *waiting)
 {
 	struct json_object *object = json_object_new_object();
-	struct json_object *metadata = make_object_at(object, "metadata");
+	struct json_object *metadata = stow_kube_object_at(object, "metadata");
 
-	if (make_add_text(object, "apiVersion", "resource.k8s.io/v1") &&
-	    make_add_text(object, "kind", "ResourceClaimTemplate") &&
-	    make_add_text(metadata, "name", waiting->name) &&
-	    make_add_text(make_object_at(metadata, "labels"), SCHEDULER_MANAGED,
-			  SCHEDULER_MANAGER) &&
-	    make_add(object, "spec", json_object_get(waiting->spec)))
+	if (stow_kube_put_text(object, "apiVersion", "resource.k8s.io/v1") &&
+	    stow_kube_put_text(object, "kind", "ResourceClaimTemplate") &&
+	    stow_kube_put_text(metadata, "name", waiting->name) &&
+	    stow_kube_put_text(stow_kube_object_at(metadata, "labels"), SCHEDULER_MANAGED,
+			       SCHEDULER_MANAGER) &&
+	    stow_kube_put(object, "spec", json_object_get(waiting->spec)))
 		return object;
 	json_object_put(object);
 	return NULL;

@@ -14,8 +14,8 @@
 #include "base/parse.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "rpc/log.h"
-#include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/names.h"
 
 #define REPEAT_AFTER (600 * STOW_SECOND)
@@ -34,7 +34,7 @@ bool scheduler_name_is_valid(const char *name)
 	return len > 0 && len <= SCHEDULER_NAME_MAX;
 }
 
-static bool is_uid(const char *uid)
+bool scheduler_uid_is_valid(const char *uid)
 {
 	size_t len = strlen(uid);
 
@@ -50,7 +50,8 @@ bool scheduler_name_read(struct json_object *object, struct scheduler_name *ret)
 	const char *name = stow_kube_text(object, "metadata.name");
 	const char *uid = stow_kube_text(object, "metadata.uid");
 
-	if (!scheduler_name_is_valid(ns) || !scheduler_name_is_valid(name) || !is_uid(uid))
+	if (!scheduler_name_is_valid(ns) || !scheduler_name_is_valid(name) ||
+	    !scheduler_uid_is_valid(uid))
 		return false;
 	snprintf(ret->ns, sizeof(ret->ns), "%s", ns);
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
@@ -106,27 +107,32 @@ static uint64_t hash_new(struct scheduler_work *work, const struct scheduler_nam
 static bool fill_event(struct json_object *event, const struct scheduler_name *pod,
 		       const char *reason, const char *message, uint64_t of)
 {
-	struct json_object *metadata = make_object_at(event, "metadata");
-	struct json_object *object = make_object_at(event, "involvedObject");
+	struct json_object *metadata = stow_kube_object_at(event, "metadata");
+	struct json_object *object = stow_kube_object_at(event, "involvedObject");
 	char name[SCHEDULER_NAME_MAX + 1], now[STOW_TIMESTAMP_MAX], text[MESSAGE_MAX + 1];
 
 	stow_timestamp(stow_clock_wall(), now);
 	/* The same name for the same event: a second one is refused, also after a restart. */
 	snprintf(name, sizeof(name), "%.200s.%016" PRIx64, pod->name, of);
 	snprintf(text, sizeof(text), "%s", message);
-	return make_add_text(event, "apiVersion", "v1") && make_add_text(event, "kind", "Event") &&
-	       make_add_text(metadata, "name", name) &&
-	       make_add_text(metadata, "namespace", pod->ns) &&
-	       make_add_text(object, "apiVersion", "v1") && make_add_text(object, "kind", "Pod") &&
-	       make_add_text(object, "namespace", pod->ns) &&
-	       make_add_text(object, "name", pod->name) && make_add_text(object, "uid", pod->uid) &&
-	       make_add_text(event, "type", "Warning") && make_add_text(event, "reason", reason) &&
-	       make_add_text(event, "message", text) &&
-	       make_add_text(event, "firstTimestamp", now) &&
-	       make_add_text(event, "lastTimestamp", now) &&
-	       make_add(event, "count", json_object_new_int(1)) &&
-	       make_add_text(event, "reportingComponent", SCHEDULER_MANAGER) &&
-	       make_add_text(make_object_at(event, "source"), "component", SCHEDULER_MANAGER);
+	return stow_kube_put_text(event, "apiVersion", "v1") &&
+	       stow_kube_put_text(event, "kind", "Event") &&
+	       stow_kube_put_text(metadata, "name", name) &&
+	       stow_kube_put_text(metadata, "namespace", pod->ns) &&
+	       stow_kube_put_text(object, "apiVersion", "v1") &&
+	       stow_kube_put_text(object, "kind", "Pod") &&
+	       stow_kube_put_text(object, "namespace", pod->ns) &&
+	       stow_kube_put_text(object, "name", pod->name) &&
+	       stow_kube_put_text(object, "uid", pod->uid) &&
+	       stow_kube_put_text(event, "type", "Warning") &&
+	       stow_kube_put_text(event, "reason", reason) &&
+	       stow_kube_put_text(event, "message", text) &&
+	       stow_kube_put_text(event, "firstTimestamp", now) &&
+	       stow_kube_put_text(event, "lastTimestamp", now) &&
+	       stow_kube_put(event, "count", json_object_new_int(1)) &&
+	       stow_kube_put_text(event, "reportingComponent", SCHEDULER_MANAGER) &&
+	       stow_kube_put_text(stow_kube_object_at(event, "source"), "component",
+				  SCHEDULER_MANAGER);
 }
 
 void scheduler_work_event(struct scheduler_work *work, const struct scheduler_name *pod,

@@ -38,6 +38,8 @@ struct scheduler_name {
 bool scheduler_name_read(struct json_object *object, struct scheduler_name *ret);
 /* Return whether a text may be a name in a path: a DNS subdomain. */
 bool scheduler_name_is_valid(const char *name);
+/* Return whether a text may be an object's, or a request's, UID. */
+bool scheduler_uid_is_valid(const char *uid);
 
 /* Return 0 when this process leads now. Call it before each write: -ECANCELED otherwise. */
 int scheduler_work_leads(struct scheduler_work *work, struct stow_err *err);

@@ -8,9 +8,9 @@
 
 #include "base/cleanup.h"
 #include "kube/json.h"
+#include "kube/make.h"
 #include "place/request.h"
 #include "scheduler/kubernetes/claim.h"
-#include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/pod.h"
 #include "scheduler/kubernetes/quantity.h"
 #include "scheduler/kubernetes/review.h"
