@@ -6,6 +6,7 @@
 #include "scheduler/extender/extender.h"
 #include "scheduler/kubernetes/admission.h"
 #include "scheduler/kubernetes/controllers.h"
+#include "scheduler/kubernetes/selftest.h"
 #include "scheduler/scheduler.h"
 
 static struct stow_rpc_tls tls_of(const struct scheduler_config *config)
@@ -95,26 +96,28 @@ void scheduler_kubernetes_stop(struct scheduler *s)
 	scheduler_controllers_free(atomic_exchange(&s->controllers, NULL));
 }
 
-bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size)
+/* Return whether the self-tests of all servers pass a check, and the controllers work. */
+static bool passes(struct scheduler *s,
+		   bool (*check)(struct scheduler_selftest *test, char *why, size_t size),
+		   char *why, size_t size)
 {
 	struct scheduler_admission *admission = atomic_load(&s->admission);
 	struct scheduler_controllers *controllers = atomic_load(&s->controllers);
 	struct scheduler_extender *extender = atomic_load(&s->extender);
 
-	return (!admission || scheduler_admission_well(admission, why, size)) &&
-	       (!extender || scheduler_extender_well(extender, why, size)) &&
+	return (!admission || check(scheduler_admission_test(admission), why, size)) &&
+	       (!extender || check(scheduler_extender_test(extender), why, size)) &&
 	       (!controllers || scheduler_controllers_well(controllers, why, size));
+}
+
+bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size)
+{
+	return passes(s, scheduler_selftest_well, why, size);
 }
 
 bool scheduler_kubernetes_alive(struct scheduler *s, char *why, size_t size)
 {
-	struct scheduler_admission *admission = atomic_load(&s->admission);
-	struct scheduler_controllers *controllers = atomic_load(&s->controllers);
-	struct scheduler_extender *extender = atomic_load(&s->extender);
-
-	return (!admission || scheduler_admission_answers(admission, why, size)) &&
-	       (!extender || scheduler_extender_answers(extender, why, size)) &&
-	       (!controllers || scheduler_controllers_well(controllers, why, size));
+	return passes(s, scheduler_selftest_answered, why, size);
 }
 
 void scheduler_kubernetes_render(FILE *out, struct scheduler *s)

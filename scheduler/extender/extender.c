@@ -99,14 +99,9 @@ static int check_answer(const char *text, size_t len, long status, struct stow_e
 	return r;
 }
 
-bool scheduler_extender_answers(struct scheduler_extender *extender, char *why, size_t size)
+struct scheduler_selftest *scheduler_extender_test(struct scheduler_extender *extender)
 {
-	return scheduler_selftest_answered(extender->test, why, size);
-}
-
-bool scheduler_extender_well(struct scheduler_extender *extender, char *why, size_t size)
-{
-	return scheduler_selftest_well(extender->test, why, size);
+	return extender->test;
 }
 
 /* --- making and freeing --------------------------------------------------- */

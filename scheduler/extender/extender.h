@@ -16,6 +16,7 @@
 #include "scheduler/extender/answer.h"
 
 struct scheduler_extender;
+struct scheduler_selftest;
 
 struct scheduler_extender_options {
 	const char *address;	   /* numeric */
@@ -29,9 +30,7 @@ int scheduler_extender_new(const struct scheduler_extender_options *options,
 			   struct scheduler_extender **ret, struct stow_err *err);
 void scheduler_extender_free(struct scheduler_extender *extender);
 
-/* Return whether the last self-test was answered; and whether kube-scheduler accepts the
- * certificate, too. */
-bool scheduler_extender_answers(struct scheduler_extender *extender, char *why, size_t size);
-bool scheduler_extender_well(struct scheduler_extender *extender, char *why, size_t size);
+/* Return its self-test. */
+struct scheduler_selftest *scheduler_extender_test(struct scheduler_extender *extender);
 /* Write the metrics; zeros for NULL. */
 void scheduler_extender_render(struct scheduler_extender *extender, FILE *out);

@@ -74,14 +74,9 @@ static int check_answer(const char *text, size_t len, long status, struct stow_e
 	return r;
 }
 
-bool scheduler_admission_answers(struct scheduler_admission *admission, char *why, size_t size)
+struct scheduler_selftest *scheduler_admission_test(struct scheduler_admission *admission)
 {
-	return scheduler_selftest_answered(admission->test, why, size);
-}
-
-bool scheduler_admission_well(struct scheduler_admission *admission, char *why, size_t size)
-{
-	return scheduler_selftest_well(admission->test, why, size);
+	return admission->test;
 }
 
 /* --- making and freeing --------------------------------------------------- */

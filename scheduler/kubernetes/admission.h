@@ -17,6 +17,7 @@
 #include "rpc/rpc.h"
 
 struct scheduler_admission;
+struct scheduler_selftest;
 
 struct scheduler_admission_options {
 	const char *address;	 /* numeric */
@@ -30,9 +31,7 @@ int scheduler_admission_new(const struct scheduler_admission_options *options,
 			    struct scheduler_admission **ret, struct stow_err *err);
 void scheduler_admission_free(struct scheduler_admission *admission);
 
-/* Return whether the last self-test was answered; and whether the API server accepts the
- * certificate, too. */
-bool scheduler_admission_answers(struct scheduler_admission *admission, char *why, size_t size);
-bool scheduler_admission_well(struct scheduler_admission *admission, char *why, size_t size);
+/* Return its self-test. */
+struct scheduler_selftest *scheduler_admission_test(struct scheduler_admission *admission);
 /* Write the metrics; zeros for NULL. */
 void scheduler_admission_render(struct scheduler_admission *admission, FILE *out);
