@@ -169,10 +169,12 @@ static void listed_templates(void *ctx)
 
 /* --- pods that wait ------------------------------------------------------- */
 
+/* Find what a template is made of. A pod whose annotations are for another one is no hindrance. */
 static struct waiting *find_waiting(struct scheduler_templates *t, const char *ns, const char *name)
 {
 	for (size_t i = 0; i < t->n_waiting; i++)
-		if (strcmp(t->waiting[i].pod.ns, ns) == 0 && strcmp(t->waiting[i].name, name) == 0)
+		if (t->waiting[i].spec && strcmp(t->waiting[i].pod.ns, ns) == 0 &&
+		    strcmp(t->waiting[i].name, name) == 0)
 			return &t->waiting[i];
 	return NULL;
 }
@@ -200,7 +202,8 @@ static bool is_full(const struct scheduler_templates *t, const char *ns)
 /* Take it over into the list, or free it. */
 static void put_waiting(struct scheduler_templates *t, struct waiting *waiting)
 {
-	struct waiting *there = find_waiting(t, waiting->pod.ns, waiting->name);
+	struct waiting *there =
+		waiting->spec ? find_waiting(t, waiting->pod.ns, waiting->name) : NULL;
 
 	if (there) {
 		there->failures = STOW_MAX(there->failures, waiting->failures);

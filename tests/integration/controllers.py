@@ -122,9 +122,15 @@ def check_templates(folder, certificates):
     with Bench(folder, "templates", certificates) as bench:
         pod = bench.reviewed({"numastow.io/cpus": "2", "numastow.io/memory": "1Gi"})
         name = pod["spec"]["resourceClaims"][0]["resourceClaimTemplateName"]
+        wrong = json.loads(json.dumps(pod))
+        wrong["metadata"]["annotations"]["numastow.io/cpus"] = "4"
+        bench.add_pod("a-wrong", wrong)
         bench.add_pod("before", pod)
         program = bench.start("--unused-templates", "1s")
-        check("a pod that was there gets its template", eventually(lambda: bench.templates() == [("x", name)]))
+        check("a pod that was there gets its template, whoever else names it",
+              eventually(lambda: bench.templates() == [("x", name)]))
+        check("and who cannot have it is told", eventually(
+            lambda: "are for another one" in bench.api.events().get("a-wrong", {}).get("NoClaimTemplate", "")))
         made = bench.api.all("resourceclaimtemplates")["x", name]
         same("of what its annotations ask for", made["spec"]["spec"]["devices"]["requests"][0]["exactly"]["capacity"],
              {"requests": {"cpus": "2", "memory": "1Gi"}})
