@@ -138,6 +138,13 @@ int agent_prepare_restore(struct agent_prepare *prepare, struct stow_err *err)
 
 /* --- prepare -------------------------------------------------------------- */
 
+/* Return whether the claim itself cannot be had here: the next attempt fails as well. */
+static bool is_refusal(int r)
+{
+	return r == -ENOSPC || r == -EAGAIN || r == -EPERM || r == -EINVAL || r == -EOPNOTSUPP ||
+	       r == -ERANGE || r == -EEXIST;
+}
+
 static int check_name(const struct agent_claim_name *of, struct stow_err *err)
 {
 	int r = stow_claim_check_uid(of->uid, "the claim's UID", err);
@@ -148,9 +155,10 @@ static int check_name(const struct agent_claim_name *of, struct stow_err *err)
 }
 
 /* While no other thread changes claims: take the claim, then write its file. After the deadline
- * kubelet has been told of a failure, and may have unprepared the claim. */
+ * kubelet has been told of a failure, and may have unprepared the claim. A lock, a folder or a full
+ * disk is no refusal. */
 static int take(struct agent_prepare *prepare, const struct stow_claim *claim, uint64_t deadline,
-		struct stow_err *err)
+		bool *ret_refused, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	_cleanup_close_ int folder = -EBADF;
@@ -167,8 +175,10 @@ static int take(struct agent_prepare *prepare, const struct stow_claim *claim, u
 		return stow_err_set(err, ETIMEDOUT,
 				    "claim %s/%s: the ledger was locked by another program",
 				    claim->ns, claim->name);
-	if (r == 0)
+	if (r == 0) {
 		r = stow_claim_take(&context, claim, err);
+		*ret_refused = is_refusal(r);
+	}
 	if (r >= 0)
 		r = stow_claim_list(&context, claim->uid, &list, err);
 	if (r < 0)
@@ -221,7 +231,6 @@ static int prepare_claim(struct agent_prepare *prepare, const struct agent_claim
 			 struct stow_err *err)
 {
 	uint64_t deadline = stow_clock_monotonic() + timeout;
-	bool read = false;
 	struct json_object *object = NULL;
 	struct agent_allocation allocation;
 	int r;
@@ -232,25 +241,21 @@ static int prepare_claim(struct agent_prepare *prepare, const struct agent_claim
 		r = agent_policy_check_changes(prepare->parts.policy, err);
 	if (r == 0)
 		r = read_claim(prepare, of, timeout, &object, &allocation, err);
-	read = object != NULL && (bound || r != -EAGAIN);
 	if (r == 0)
 		r = agent_exclusive_check(prepare->parts.root, bound ? object : NULL,
 					  &allocation.claim, err);
+	ret->refused = object && is_refusal(r) && (bound || r != -EAGAIN);
 	if (r == 0) {
 		r = begin_change(prepare, deadline, err);
-		if (r < 0)
+		if (r < 0) {
 			r = stow_err_wrap(err, r, "claim %s/%s", of->ns, of->name);
-	}
-	if (r == 0) {
-		r = take(prepare, &allocation.claim, deadline, err);
-		end_change(prepare);
+		} else {
+			r = take(prepare, &allocation.claim, deadline, &ret->refused, err);
+			end_change(prepare);
+		}
 	}
 	if (r == 0)
 		fill(&allocation.claim, ret);
-	/* Another program's lock, a full disk and so on are no refusal: the next attempt may
-	 * succeed. */
-	ret->refused = read && (r == -ENOSPC || r == -EAGAIN || r == -EPERM || r == -EINVAL ||
-				r == -EOPNOTSUPP || r == -ERANGE || r == -EEXIST);
 	json_object_put(object);
 	return r;
 }

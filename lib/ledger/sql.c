@@ -30,8 +30,6 @@ int stow_sql_errno(int code)
 		return EBUSY;
 	case SQLITE_NOMEM:
 		return ENOMEM;
-	case SQLITE_FULL:
-		return ENOSPC;
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_AUTH:

@@ -22,7 +22,8 @@ import grpc
 
 from daemons import AGENT, PATIENCE, Daemon, free_port, metrics_of
 from fleetlib import PYTHON, eventually
-from harness import (DIMM, MEMORY, PROJECT, Machine, Temp, add_memory, check, claim, fingerprint, finish, hook, query, run, same)
+from harness import (DIMM, MEMORY, PROJECT, Machine, Temp, add_memory, check, claim, fingerprint, finish, hook, query, run,
+                     same, skip)
 from kubelib import ApiServer, kubeconfig, make_certificates
 
 subprocess.run(["protoc", f"-I{PROJECT}/proto", f"--python_out={PYTHON}", "kubelet/registration.proto",
@@ -431,6 +432,8 @@ def check_hostile(folder, certificates):
         kubelet = Kubelet(bench).register()
         bench.claims["db2"] = allocated(2, node=0)
         same("another claim is prepared", kubelet.prepare(2)[f"{UID}2"].error, "")
+        check("whose CPUs no other pod has", eventually(
+            lambda: bench.machine.read("/sys/fs/cgroup/kubepods/cpuset.cpus") == "2-7"))
         before = elsewhere(bench.machine)
         for what, (item, words) in hostile(1).items():
             bench.claims["db1"] = item
@@ -647,6 +650,39 @@ def check_conditions(folder, certificates):
         same("it has no conditions", bench.conditions(3), {})
         check("metrics", eventually(lambda: "\nnumastow_agent_claim_conditions_failures_total 1\n" in
                                     metrics_of(bench.program)), metrics_of(bench.program)[-800:])
+
+
+def check_full(folder, certificates):
+    """A full disk is no refusal, either: of the ledger, and of the CDI files."""
+    for full in ("numastow", "cdi"):
+        what = f"a full /run/{full}"
+        with Bench(folder, f"full-{full}", certificates) as bench:
+            place = bench.machine.file(f"/run/{full}")
+            os.makedirs(place, exist_ok=True)
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=1m", "full", place], check=False,
+                              capture_output=True).returncode:
+                skip(what, "mounting is not allowed")
+                continue
+            try:
+                bench.claims = Claims({"db1": allocated(1), "db2": allocated(2, node=0), "db3": allocated(3, cpus=5)})
+                bench.start()
+                kubelet = Kubelet(bench).register()
+                same(f"{what}: with room", kubelet.prepare(2)[f"{UID}2"].error, "")
+                with open(f"{place}/filler", "wb") as handle:
+                    os.posix_fallocate(handle.fileno(), 0, os.statvfs(place).f_bavail * 4096)
+                answer = kubelet.prepare(1, 3)
+                error = answer[f"{UID}1"].error
+                check(f"{what}: one line", ("full" in error or "No space" in error) and "\n" not in error, error)
+                check(f"{what}: a claim that cannot be had has a condition", eventually(
+                    lambda b=bench: "Prepared" in b.conditions(3)), answer)
+                check(f"{what}: the other one has none that says so",
+                      bench.conditions(1).get("Prepared", ("True",))[0] == "True", bench.conditions(1))
+                os.unlink(f"{place}/filler")
+                same(f"{what}: with room again", kubelet.prepare(1)[f"{UID}1"].error, "")
+                bench.consistent(1, 2)
+            finally:
+                bench.program.stop()
+                subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def check_resized(folder, certificates):
@@ -979,7 +1015,7 @@ def main():
         os.makedirs(certificates)
         make_certificates(certificates)
         names = sys.argv[1:] or ["life", "update", "refusals", "hostile", "sockets", "waits", "health", "connection", "reload",
-                                 "conditions", "resized", "wrong_answer", "conflict", "gone", "drain",
+                                 "conditions", "full", "resized", "wrong_answer", "conflict", "gone", "drain",
                                  "locked", "killed", "killed_anywhere"]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(globals()[f"check_{name}"], folder, certificates) for name in names]:
