@@ -19,15 +19,14 @@ struct hook_input {
 
 /*
  * Read an OCI state. Of one that is longer than `max` bytes (HOOK_STATE_MAX; tests have others),
- * keep only what a container that asks for nothing needs: id, pid and bundle, and one annotation
- * "numastow.io/" if there is any with this prefix. The rest is not checked. A text that is not a
- * JSON object, or that ends within it, is not one either when it is shortened. Release with
- * hook_input_done().
+ * leave out what is within its annotations, except one annotation "numastow.io/" if there is any
+ * with this prefix, and what is within other members' values. What is left out is not checked.
+ * Release with hook_input_done().
  */
 int hook_input_read(int fd, size_t max, struct hook_input *ret, struct stow_err *err);
 void hook_input_done(struct hook_input *input);
 
 /* Write a config.json to `fd`. */
-int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err);
+int hook_write_config(int fd, const char *text, size_t len, struct stow_err *err);
 /* Write a text, and then copy the rest of `in`. */
 int hook_input_copy(int in, int out, const char *text, size_t len, struct stow_err *err);

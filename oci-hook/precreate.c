@@ -264,7 +264,7 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 	if (r < 0)
 		return r;
 	if (!edited) /* unchanged, byte for byte */
-		return hook_write_all(out, text, len, err);
+		return hook_write_config(out, text, len, err);
 	json = json_object_to_json_string_ext(container.json, JSON_C_TO_STRING_NOSLASHESCAPE);
-	return hook_write_all(out, json, strlen(json), err);
+	return hook_write_config(out, json, strlen(json), err);
 }

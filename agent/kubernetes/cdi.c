@@ -172,24 +172,6 @@ static bool has_text(int folder, const char *name, const char *text)
 	       memcmp(found, text, len) == 0;
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t len = strlen(text);
-
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		}
-	}
-	/* The umask may have cleared bits of the mode. */
-	return fchmod(fd, 0644) < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
 int agent_cdi_write(int folder, const char *uid, const char *text, struct stow_err *err)
 {
 	char name[FILE_MAX], temporary[FILE_MAX];
@@ -209,7 +191,10 @@ int agent_cdi_write(int folder, const char *uid, const char *text, struct stow_e
 	fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return stow_err_sys(err, errno, "%s", temporary);
-	r = write_all(fd, text);
+	r = stow_write_all(fd, text, strlen(text));
+	/* The umask may have cleared bits of the mode. */
+	if (r == 0 && (fchmod(fd, 0644) < 0 || fsync(fd) < 0))
+		r = -errno;
 	if (r == 0 && renameat(folder, temporary, folder, name) < 0)
 		r = -errno;
 	if (r < 0) {

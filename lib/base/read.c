@@ -86,3 +86,18 @@ int stow_read_short(int fd, char *buf, size_t size)
 	buf[n] = '\0';
 	return (int)n;
 }
+
+int stow_write_all(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Reading whole texts, within bounds. Files of the kernel and our own state are read through the
- * root, which uses these functions: base/root.h.
+ * Reading whole texts, within bounds, and writing them. Files of the kernel and our own state are
+ * read through the root, which uses these functions: base/root.h.
  */
 
 #include <stddef.h>
@@ -30,3 +30,6 @@ int stow_read_file(const char *path, size_t max, char **ret_text, size_t *ret_le
  * file system. (Not for lists that the kernel prints line by line, such as cgroup.procs or
  * mountinfo.) */
 int stow_read_short(int fd, char *buf, size_t size);
+
+/* Write a whole text. Return 0 or -errno. */
+int stow_write_all(int fd, const char *text, size_t len);

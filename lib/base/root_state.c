@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/read.h"
 #include "base/root_internal.h"
 
 int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err)
@@ -125,9 +126,9 @@ static int put_file(struct stow_root *root, const char *path, const char *text, 
 	fd = open_temp(&at, temp, mode);
 	if (fd < 0)
 		return stow_err_sys(err, errno, "%s", path);
-	if (write(fd, text, len) != (ssize_t)len)
-		r = errno ? errno : ENOSPC;
-	else if (replace ? replace_by(&at, temp) < 0 : linkat(at.fd, temp, at.fd, at.name, 0) < 0)
+	r = -stow_write_all(fd, text, len);
+	if (r == 0 &&
+	    (replace ? replace_by(&at, temp) < 0 : linkat(at.fd, temp, at.fd, at.name, 0) < 0))
 		r = errno;
 	if (r || !replace)
 		unlinkat(at.fd, temp, 0);

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/read.h"
 #include "base/text.h"
 #include "base/timestamp.h"
 
@@ -144,7 +145,7 @@ void stow_log_fields(enum stow_log_level level, const char *message,
 		     const struct stow_field *fields)
 {
 	_cleanup_free_ char *line = NULL;
-	size_t len = 0, done = 0;
+	size_t len = 0;
 	int saved = errno;
 	FILE *f;
 
@@ -157,14 +158,7 @@ void stow_log_fields(enum stow_log_level level, const char *message,
 		put_json(f, level, message, fields);
 	else
 		put_text(f, level, message, fields);
-	if (fclose(f) == 0)
-		while (done < len) {
-			ssize_t n = write(STDERR_FILENO, line + done, len - done);
-
-			/* There is no place to report that logging fails. */
-			if (n < 0 && errno != EINTR)
-				break;
-			done += n > 0 ? (size_t)n : 0;
-		}
+	if (fclose(f) == 0) /* there is no place to report that logging fails */
+		(void)stow_write_all(STDERR_FILENO, line, len);
 	errno = saved;
 }

@@ -218,27 +218,26 @@ TEST(a_long_state_keeps_what_matters)
 {
 	static const char *const states[][2] = {
 		{ "{\"ociVersion\":\"1.0\",\"id\":\"web\",\"pid\":42,\"bundle\":\"/b\"}\n",
-		  "{\"id\":\"web\",\"pid\":42,\"bundle\":\"/b\"}" },
+		  "{\"ociVersion\":\"1.0\",\"id\":\"web\",\"pid\":42,\"bundle\":\"/b\"}" },
 		{ "{\"annotations\":{\"a\":\"numastow.io/"
 		  "cpus\",\"numastow.iox\":\"\"},\"id\":\"web\"}",
 		  "{\"annotations\":{},\"id\":\"web\"}" },
 		{ "{ \"i\\u0064\" : \"a\\\"}\" , \"x\":{\"id\":\"b\",\"y\":[{\"id\":1}]}, \"pid\" "
 		  ": 7 }",
-		  "{\"id\":\"a\\\"}\",\"pid\":7}" },
+		  "{\"i\\u0064\":\"a\\\"}\",\"x\":{},\"pid\":7}" },
 		{ "{\"annotations\":{\"a\":{\"numastow.io/\":\"\"},\"numastow.io\\/cpus\":\"\","
 		  "\"numastow.io\\u002fcpus\":\"\"},\"id\":\"web\"}",
 		  "{\"annotations\":{\"numastow.io/\":\"\"},\"id\":\"web\"}" },
+		{ "{\"annotations\":{\"\\numastow.io/\":\"\",\"\\u006Eumastow.io/\":\"\"}}",
+		  "{\"annotations\":{\"numastow.io/\":\"\"}}" },
+		{ "{\"annotations\":{\"\\numastow.io/\":\"\",\"numastow.io\":\"\"}}",
+		  "{\"annotations\":{}}" },
 		{ "{\"x\":{\"annotations\":{\"numastow.io/cpus\":\"\"}},\"id\":[\"a\",\"id\"]}",
-		  "{\"id\":0}" },
+		  "{\"x\":{},\"id\":[]}" },
 		{ "{\"annotations\":null,\"pid\":-1,\"id\":\"a\",\"id\":\"b\"}",
 		  "{\"annotations\":null,\"pid\":-1,\"id\":\"a\",\"id\":\"b\"}" },
-		{ "{\"annotations\":[\"numastow.io/cpus\"],\"\":1}", "{\"annotations\":0}" },
-		{ "{\"id\":\"web\"", "" },
-		{ "{\"id\":\"web\"}}", "" },
-		{ "{\"id\":\"web\"} x", "" },
-		{ "[{\"id\":\"web\"}]", "" },
-		{ "[[[[[[[", "" },
-		{ "x", "" },
+		{ "{\"annotations\":[\"numastow.io/cpus\"],\"\":1}",
+		  "{\"annotations\":[],\"\":1}" },
 	};
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(states); i++) {
@@ -250,19 +249,37 @@ TEST(a_long_state_keeps_what_matters)
 	}
 }
 
-/* What is kept must fit. */
-TEST(an_id_as_long_as_a_state_is_none)
+static void check_no_state(const char *text)
 {
-	_cleanup_free_ char *text = malloc(HOOK_STATE_MAX + 16);
 	_cleanup_(hook_input_done) struct hook_input input = { 0 };
-	char *end = text;
+	struct hook_container c = { 0 };
 
-	assert_non_null(text);
-	end += sprintf(end, "{\"id\":\"");
-	memset(end, 'a', HOOK_STATE_MAX);
-	strcpy(end + HOOK_STATE_MAX, "\"}");
 	shorten(text, &input);
-	assert_string_equal(input.text, "");
+	assert_int_equal(hook_parse_state(input.text, input.len, &c, NULL), -EINVAL);
+}
+
+TEST(what_is_no_state_is_none_when_it_is_long)
+{
+	static const char *const texts[] = {
+		"{\"id\":\"web\"",
+		"{\"id\":\"web\"}}",
+		"{\"id\":\"web\"} x",
+		"[{\"id\":\"web\"}]",
+		"[[[[[[[",
+		"}{\"id\":\"web\"}",
+		"{\"id\":\"web\",x:[}",
+		"x",
+	};
+	_cleanup_free_ char *text = malloc(HOOK_STATE_MAX + 16);
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(texts); i++)
+		check_no_state(texts[i]);
+	/* What is kept must fit. */
+	assert_non_null(text);
+	memset(text, 'a', HOOK_STATE_MAX + 16);
+	memcpy(text, "{\"id\":\"", 7);
+	strcpy(text + HOOK_STATE_MAX, "\"}");
+	check_no_state(text);
 }
 
 TEST(a_short_state_stays_as_it_is)
