@@ -15,6 +15,7 @@
 #include "grant/apply.h"
 #include "grant/claim.h"
 #include "grant/enforce.h"
+#include "grant/gc.h"
 #include "grant/unmanaged.h"
 #include "oci-hook/input.h"
 #include "oci-hook/internal.h"
@@ -99,6 +100,34 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 	return stow_apply_unmanaged(root, &entry, err);
 }
 
+/* Open the ledger to undo what is in it, which works with an invalid configuration, too. -ENOENT:
+ * there is no ledger. */
+static int open_to_undo(struct hook_run *run, struct stow_err *err)
+{
+	int r = stow_ledger_open(run->root, false, &run->ledger, err);
+
+	if (r == 0)
+		r = stow_config_read_anyway(run->root, &run->config, err);
+	if (r >= 0)
+		r = stow_pidref_read(run->root, getpid(), &run->context.self, err);
+	run->context.root = run->root;
+	run->context.ledger = run->ledger;
+	run->context.config = run->config;
+	return r;
+}
+
+/* Reclaim the CPUs of containers that ended without a poststop. */
+static void reclaim(struct stow_root *root)
+{
+	_cleanup_(hook_run_done) struct hook_run run = { .root = root };
+	struct stow_gc_result swept;
+
+	if (open_to_undo(&run, NULL) < 0)
+		return;
+	(void)stow_gc(&run.context, &swept, NULL);
+	stow_gc_result_done(&swept);
+}
+
 /* Keep an unmanaged container off exclusive CPUs. A failure does not prevent its start, unless
  * it would run on another container's CPUs. */
 static int apply_unmanaged(struct stow_root *root, const struct hook_container *container,
@@ -108,6 +137,10 @@ static int apply_unmanaged(struct stow_root *root, const struct hook_container *
 	struct stow_err why = { 0 };
 	int r = enter_unmanaged(&run, container, &why);
 
+	if (r == -EBUSY) {
+		reclaim(root);
+		r = enter_unmanaged(&run, container, &why);
+	}
 	if (r == -EBUSY)
 		return stow_err_move(err, -EBUSY, &why);
 	if (r < 0)
@@ -366,13 +399,11 @@ static int release(struct stow_root *root, const struct hook_container *containe
 	r = stow_unmanaged_leave(root, container->id, err);
 	if (r != 0 && !container->annotated && !call->claim)
 		return r < 0 ? r : 0;
-	r = stow_ledger_open(root, false, &run.ledger, err);
+	r = open_to_undo(&run, err);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return r;
-	run.context.root = root;
-	run.context.ledger = run.ledger;
 	r = stow_grant_release(&run.context, container->id, err);
 	if (r > 0)
 		hook_audit(&run, "released", NULL, "its container ended", false);

@@ -117,6 +117,10 @@ int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struc
 	stow_idset_minus(&others, &c->below);
 	if (shared)
 		stow_idset_minus(&c->wanted, &others);
+	/* It is not known which CPUs are reserved: add none. */
+	if (shared && c->record && run->view.config && run->view.config->unread &&
+	    stow_idset_intersects(&c->wanted, &c->effective))
+		stow_idset_and(&c->wanted, &c->effective);
 	if (apply_is_v1(c)) {
 		possible = c->above;
 		stow_idset_or(&possible, &run->view.offline);

@@ -4,7 +4,7 @@
 import json
 import os
 
-from harness import (Machine, Temp, check, eventually, finish, hook, leftovers, placed_cpus, query, same)
+from harness import (Machine, Temp, as_list, check, eventually, finish, hook, leftovers, placed_cpus, query, same)
 
 PREFIX = "numastow.io/"
 CONFIG = "/etc/numastow/config.yaml"
@@ -161,6 +161,39 @@ def late_poststop(path):
 
 
 # --- leases ---------------------------------------------------------------------------------------
+
+
+def failed_start(path):
+    """A container that could not be started ends without a poststop: its CPUs keep no other one from starting."""
+    machine = Machine(path)
+    for name, asked in (("plain", {}), ("shared", ours(cpus="1")), ("exclusive", ours(cpus="2", cpu_mode="exclusive"))):
+        apply(machine, "dead", ours(cpus="2", cpu_mode="exclusive", nodes="0"))
+        own = placed_cpus(machine, "dead")[0]
+        machine.end("dead")
+        result = apply(machine, name, asked, cpus=as_list(own), resources={"cpu": {"cpus": as_list(own)}})
+        same(f"after a failed start a container with the same CPUs starts: {name}", (result.code, machine.cpuset(name)), (0, own))
+        machine.end(name)
+    empty(machine, "failed start")
+
+
+def reserved(path):
+    """Reserved CPUs stay reserved when a container ends, whether config.yaml can be read or not."""
+    machine = Machine(path)
+    good = "reserved:\n  - node: 0\n    cpus: '0'\n"
+    machine.write(CONFIG, good)
+    apply(machine, "shared", ours(cpus="1", nodes="0"))
+    for what, text, left in (("is there", good, {1, 2, 3}), ("is broken", good.replace("node", "nood"), {2, 3})):
+        state = machine.container("t", ours(cpus="1", cpu_mode="exclusive", nodes="0"))
+        hook(machine, "apply", state)
+        machine.write(CONFIG, text)
+        machine.end("t")
+        result = hook(machine, "release", state)
+        same(f"config.yaml {what}: a container's end gives others no reserved CPU", (result.code, machine.cpuset("shared")), (0, left))
+    machine.write(CONFIG, good)
+    hook(machine, "gc")
+    same("with config.yaml repaired, its CPUs are given back", machine.cpuset("shared"), {1, 2, 3})
+    machine.end("shared")
+    empty(machine, "reserved")
 
 
 def precreate(path):
@@ -371,6 +404,8 @@ def main():
             pod_together(f"{temp}/together-{kind}", kind)
         called_twice(temp + "/twice")
         late_poststop(temp + "/late")
+        failed_start(temp + "/failed")
+        reserved(temp + "/reserved")
         precreate(temp + "/precreate")
         other_paths(temp + "/paths")
         odd_names(temp + "/odd")
