@@ -36,13 +36,23 @@ static int parse(const char *body, size_t len, struct json_object **ret, struct 
 	return 0;
 }
 
+/* Return whether a pod only shows a static one, which kubelet runs whatever is answered. */
+static bool is_mirror(struct json_object *pod)
+{
+	struct json_object *annotations = stow_kube_at(pod, "metadata.annotations");
+
+	return json_object_is_type(annotations, json_type_object) &&
+	       json_object_object_get_ex(annotations, "kubernetes.io/config.mirror", NULL);
+}
+
 /* Return whether a pod is being created; everything else is of no interest. */
 static bool is_new_pod(struct json_object *request)
 {
 	return strcmp(stow_kube_text(request, "operation"), "CREATE") == 0 &&
 	       strcmp(stow_kube_text(request, "resource.group"), "") == 0 &&
 	       strcmp(stow_kube_text(request, "resource.resource"), "pods") == 0 &&
-	       strcmp(stow_kube_text(request, "subResource"), "") == 0;
+	       strcmp(stow_kube_text(request, "subResource"), "") == 0 &&
+	       !is_mirror(stow_kube_at(request, "object"));
 }
 
 /* --- the answer ----------------------------------------------------------- */

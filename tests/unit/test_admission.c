@@ -406,9 +406,16 @@ TEST(changed_annotations_change_the_claim)
 	json_object_put(pod);
 }
 
-TEST(pods_without_annotations_are_let_through)
+TEST(pods_without_annotations_and_static_ones_are_let_through)
 {
-	static const char *const other[] = { "{}", "null", "{'numastow.com/cpus':'x'}", "7" };
+	static const char *const other[] = {
+		"{}",
+		"null",
+		"{'numastow.com/cpus':'x'}",
+		"7",
+		"{'numastow.io/cpus':'1','kubernetes.io/config.mirror':'x'}",
+		"{'numastow.io/cpus':'many','kubernetes.io/config.mirror':'x'}",
+	};
 	struct json_object *pod, *answer;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(other); i++) {
