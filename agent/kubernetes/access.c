@@ -9,20 +9,20 @@
 #include "cgroup/kubelet.h"
 #include "kube/config.h"
 
-#define ANSWER_MAX ((size_t)8 << 20)
+#define PATIENCE (5 * STOW_SECOND)
 
-int agent_access_client(struct stow_root *root, const struct agent_config *config,
-			uint64_t patience, struct stow_kube **ret, struct stow_err *err)
+int agent_access_client(struct stow_root *root, const char *kubeconfig, size_t answer_max,
+			struct stow_kube **ret, struct stow_err *err)
 {
 	_cleanup_free_ char *folder = NULL;
 	struct stow_kube_options options = {
-		.kubeconfig = config->kubeconfig,
+		.kubeconfig = kubeconfig,
 		/* Set by kubelet in each container. */
 		.host = secure_getenv("KUBERNETES_SERVICE_HOST"),
 		.port = secure_getenv("KUBERNETES_SERVICE_PORT"),
 		.program = "numastow-agent",
-		.patience = patience,
-		.answer_max = ANSWER_MAX,
+		.patience = PATIENCE,
+		.answer_max = answer_max,
 	};
 	int r = stow_root_path(root, STOW_KUBE_ACCOUNT, &folder, err);
 

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the modules that publish have in common: a client of the API server, reasons not to publish,
- * and kinds of failures. */
+/* A client of the API server; and what the modules that publish have in common: reasons not to
+ * publish, and kinds of failures. */
 
 #include "agent/config.h"
 #include "agent/policy.h"
 #include "base/root.h"
 #include "kube/kube.h"
 
-/* Make a client from the settings. `patience` is that of struct stow_kube_options. */
-int agent_access_client(struct stow_root *root, const struct agent_config *config,
-			uint64_t patience, struct stow_kube **ret, struct stow_err *err);
+#define AGENT_LISTS_MAX ((size_t)8 << 20) /* bytes of an answer that is a list */
+
+/* Make a client. `kubeconfig`: a file; NULL: the pod's service account. Its calls are repeated for
+ * five seconds: then the thread repeats what it does. */
+int agent_access_client(struct stow_root *root, const char *kubeconfig, size_t answer_max,
+			struct stow_kube **ret, struct stow_err *err);
 
 /* Check the files that the settings name, for --check-config. */
 int agent_access_check(const char *sysroot, const struct agent_config *config,

@@ -19,7 +19,6 @@
 #include "rpc/metrics.h"
 
 #define CLAIMS	   "/apis/resource.k8s.io/v1/resourceclaims"
-#define PATIENCE   (5 * STOW_SECOND)  /* for retries of one call; then the thread retries */
 #define WITHIN	   (5 * STOW_SECOND)  /* for preparing a claim */
 #define FIRST	   STOW_SECOND	      /* the wait after one failure ... */
 #define MOST	   (60 * STOW_SECOND) /* ... and after many */
@@ -291,7 +290,8 @@ int agent_binding_new(const struct agent_binding_parts *parts, struct agent_bind
 	b->entries = calloc(CLAIMS_MAX, sizeof(*b->entries));
 	r = b->entries ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 	if (r == 0)
-		r = agent_access_client(parts->root, parts->config, PATIENCE, &b->kube, err);
+		r = agent_access_client(parts->root, parts->config->kubeconfig, AGENT_LISTS_MAX,
+					&b->kube, err);
 	b->follow = (struct stow_kube_follow){ .kube = b->kube,
 					       .collection = CLAIMS,
 					       .seen = seen,

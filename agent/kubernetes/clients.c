@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/kubernetes/access.h"
 #include "base/cleanup.h"
-#include "kube/config.h"
 
 #define ANSWER_MAX ((size_t)2 << 20) /* bytes; an object has at most 1.5 MiB in etcd */
 #define KEPT	   4
@@ -19,23 +19,6 @@ struct agent_clients {
 	struct stow_kube *kept[KEPT];
 	size_t n;
 };
-
-static int make(struct agent_clients *clients, struct stow_kube **ret, struct stow_err *err)
-{
-	_cleanup_free_ char *folder = NULL;
-	struct stow_kube_options options = {
-		.kubeconfig = clients->kubeconfig,
-		/* Set by kubelet in each container. */
-		.host = secure_getenv("KUBERNETES_SERVICE_HOST"),
-		.port = secure_getenv("KUBERNETES_SERVICE_PORT"),
-		.program = "numastow-agent",
-		.answer_max = ANSWER_MAX,
-	};
-	int r = stow_root_path(clients->root, STOW_KUBE_ACCOUNT, &folder, err);
-
-	options.folder = folder;
-	return r == 0 ? stow_kube_new(&options, ret, err) : r;
-}
 
 int agent_clients_take(struct agent_clients *clients, uint64_t timeout, struct stow_kube **ret,
 		       struct stow_err *err)
@@ -54,7 +37,7 @@ int agent_clients_take(struct agent_clients *clients, uint64_t timeout, struct s
 			stow_kube_free(STOW_TAKE_PTR(kube));
 	}
 	if (!kube)
-		r = make(clients, &kube, err);
+		r = agent_access_client(clients->root, clients->kubeconfig, ANSWER_MAX, &kube, err);
 	if (r < 0)
 		return r;
 	/* The other half of the time is for a second attempt. */

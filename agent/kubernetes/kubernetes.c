@@ -17,7 +17,6 @@
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 
-#define PATIENCE  (5 * STOW_SECOND)	   /* for retries of one call; then the thread retries */
 #define FIRST	  STOW_SECOND		   /* the wait after one failure ... */
 #define MOST	  (60 * STOW_SECOND)	   /* ... and after many */
 #define CALM	  (300 * STOW_SECOND)	   /* without a failure; then the count begins at 0 */
@@ -210,7 +209,7 @@ int agent_kubernetes_new(struct stow_root *root, struct agent_policy *policy,
 	k->lists = config->list_attributes;
 	/* Until the agent knows that it cannot see claims. */
 	atomic_init(&k->binding, config->binding_conditions);
-	r = agent_access_client(root, config, PATIENCE, &k->kube, err);
+	r = agent_access_client(root, config->kubeconfig, AGENT_LISTS_MAX, &k->kube, err);
 	if (r == 0)
 		r = agent_amounts_new(root, policy, publisher, &k->amounts, err);
 	if (r == 0)

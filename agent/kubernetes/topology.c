@@ -14,7 +14,6 @@
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 
-#define PATIENCE     (5 * STOW_SECOND)	      /* for retries of one call; then the thread retries */
 #define FIRST	     STOW_SECOND	      /* the wait after one failure ... */
 #define MOST	     (60 * STOW_SECOND)	      /* ... and after many */
 #define CALM	     (300 * STOW_SECOND)      /* without a failure; then the count begins at 0 */
@@ -187,7 +186,7 @@ int agent_topology_new(struct stow_root *root, struct agent_policy *policy,
 	t->root = root;
 	t->policy = policy;
 	t->publisher = publisher;
-	r = agent_access_client(root, config, PATIENCE, &t->kube, err);
+	r = agent_access_client(root, config->kubeconfig, AGENT_LISTS_MAX, &t->kube, err);
 	if (r == 0)
 		r = agent_amounts_new(root, policy, publisher, &t->amounts, err);
 	if (r == 0)
