@@ -114,6 +114,10 @@ static uint64_t tick(void *ctx, uint64_t now)
 	struct agent_machine *machine = ctx;
 	uint64_t next = 0;
 
+	if (agent_policy_follow(machine->policy)) {
+		agent_machine_reloaded(machine);
+		machine->next_gc = 0; /* what is reserved now may have to be left */
+	}
 	agent_publisher_set_mode(machine->publisher, agent_policy_changes(machine->policy));
 	keep(machine, now);
 	if (now >= machine->next_usage) {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -17,6 +18,7 @@ struct agent_policy {
 	struct stow_pidref self;
 	char *node;
 	atomic_bool broken;
+	struct stat seen; /* config.yaml, as last read; for the main thread */
 
 	pthread_mutex_t lock; /* for all fields below */
 	struct stow_config *placing;
@@ -26,12 +28,26 @@ struct agent_policy {
 	struct agent_policy_limits limits;
 };
 
+/* Return whether config.yaml is another file than was read last, or has changed. */
+static bool placing_changed(struct agent_policy *policy)
+{
+	struct stat was = policy->seen;
+
+	policy->seen = (struct stat){ 0 };
+	(void)stow_root_stat(policy->root, &policy->seen, NULL, "%s", STOW_CONFIG_PATH);
+	return was.st_ino != policy->seen.st_ino || was.st_size != policy->seen.st_size ||
+	       was.st_mtim.tv_sec != policy->seen.st_mtim.tv_sec ||
+	       was.st_mtim.tv_nsec != policy->seen.st_mtim.tv_nsec;
+}
+
 /* With an invalid config.yaml the agent does not exit, but observes. */
 static int read_placing(struct agent_policy *policy, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
-	int r = stow_config_read_anyway(policy->root, &policy->placing, &why);
+	int r;
 
+	(void)placing_changed(policy);
+	r = stow_config_read_anyway(policy->root, &policy->placing, &why);
 	if (r < 0)
 		return stow_err_move(err, r, &why);
 	if (r > 0) {
@@ -39,7 +55,7 @@ static int read_placing(struct agent_policy *policy, struct stow_err *err)
 		atomic_store(&policy->broken, true);
 		stow_log(STOW_LOG_ERR,
 			 "the configuration has an error: the agent only observes until it is "
-			 "fixed and the agent is reloaded",
+			 "fixed",
 			 stow_why(&why));
 	}
 	return 0;
@@ -107,8 +123,29 @@ void agent_policy_replace(struct agent_policy *policy, struct stow_config *placi
 	if (retired) /* otherwise the old one leaks, because another thread may be reading it */
 		*retired = policy->placing;
 	policy->placing = placing;
-	take_settings(policy, config);
+	if (config)
+		take_settings(policy, config);
 	pthread_mutex_unlock(&policy->lock);
+}
+
+bool agent_policy_follow(struct agent_policy *policy)
+{
+	struct stow_config *placing = NULL;
+	struct stow_err err = { 0 };
+
+	if (!placing_changed(policy))
+		return false;
+	if (stow_config_read(policy->root, &placing, &err) < 0) {
+		stow_log(STOW_LOG_ERR,
+			 "the configuration has an error: the agent goes on with the last one",
+			 stow_why(&err));
+		agent_policy_set_broken(policy, true);
+		return false;
+	}
+	agent_policy_replace(policy, placing, NULL);
+	agent_policy_set_broken(policy, false);
+	stow_log(STOW_LOG_NOTICE, "the configuration has changed and was read");
+	return true;
 }
 
 void agent_policy_set_broken(struct agent_policy *policy, bool broken)

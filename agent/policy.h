@@ -23,16 +23,20 @@ struct agent_policy_limits {
 	uint64_t drain_block_timeout, drain_timeout, removal_timeout;
 };
 
-/* Read config.yaml. If it is broken, the agent is in mode observe until a reload. The root must
- * outlive the policy. */
+/* Read config.yaml. If it is broken, the agent is in mode observe until it is repaired. The root
+ * must outlive the policy. */
 int agent_policy_new(struct stow_root *root, const struct agent_config *config,
 		     struct agent_policy **ret, struct stow_err *err);
 void agent_policy_free(struct agent_policy *policy);
 
-/* Replace configuration and limits. Takes ownership of `placing`. The old configuration stays
- * valid, because a repin or an Explain may still read it. */
+/* Replace configuration and limits (NULL: these stay). Takes ownership of `placing`. The old
+ * configuration stays valid, because a repin or an Explain may still read it. */
 void agent_policy_replace(struct agent_policy *policy, struct stow_config *placing,
 			  const struct agent_config *config);
+/* Read config.yaml again if it has changed, as hooks and commands do, which would otherwise have
+ * another one in force. Return whether it was replaced; if it is broken, the last one stays. For
+ * the main thread. */
+bool agent_policy_follow(struct agent_policy *policy);
 /* Set whether config.yaml is broken, or was rejected by a reload. */
 void agent_policy_set_broken(struct agent_policy *policy, bool broken);
 bool agent_policy_is_broken(const struct agent_policy *policy);

@@ -4,6 +4,7 @@
 import json
 import os
 
+from daemons import AGENT, Daemon
 from harness import (Machine, Temp, as_list, check, eventually, finish, hook, leftovers, placed_cpus, query, same)
 
 PREFIX = "numastow.io/"
@@ -192,6 +193,11 @@ def reserved(path):
     machine.write(CONFIG, good)
     hook(machine, "gc")
     same("with config.yaml repaired, its CPUs are given back", machine.cpuset("shared"), {1, 2, 3})
+    with Daemon([AGENT, "--sysroot", machine.path, "--config", "/dev/null", "--metrics", "", "--node", "web-3"]) as agent:
+        check("an agent starts", agent.wait("numastow-agent is ready"))
+        machine.write(CONFIG, good.replace("'0'", "0-1"))
+        check("it follows a changed config.yaml without a signal",
+              eventually(lambda: machine.read(machine.cgroup_dir("cpuset", "shared") + "/cpuset.cpus") == "2-3"), agent.so_far())
     machine.end("shared")
     empty(machine, "reserved")
 

@@ -70,10 +70,29 @@ WITH_TREE(a_broken_configuration_observes)
 	assert_int_equal(agent_policy_check_changes(s->policy, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "web-3"));
 	tree_write(s->t, "/etc/numastow/config.yaml", "mode: enforce\n");
-	reload(s);
-	agent_policy_set_broken(s->policy, false);
+	assert_true(agent_policy_follow(s->policy));
+	assert_false(agent_policy_is_broken(s->policy));
 	assert_int_equal(agent_policy_changes(s->policy), STOW_CHANGES_MADE);
 	assert_int_equal(agent_policy_check_changes(s->policy, &err), 0);
+}
+
+WITH_TREE(a_changed_configuration_is_read)
+{
+	start(s);
+	assert_false(agent_policy_follow(s->policy));
+	tree_write(s->t, "/etc/numastow/config.yaml", "mode: observe\n");
+	assert_true(agent_policy_follow(s->policy));
+	assert_false(agent_policy_follow(s->policy));
+	assert_int_equal(agent_policy_changes(s->policy), STOW_CHANGES_OBSERVED);
+	/* The last valid one stays. */
+	tree_write(s->t, "/etc/numastow/config.yaml", "mode: [\n");
+	assert_false(agent_policy_follow(s->policy));
+	assert_true(agent_policy_is_broken(s->policy));
+	assert_int_equal(agent_policy_changes(s->policy), STOW_CHANGES_OBSERVED);
+	assert_int_equal(stow_root_unlink(s->t->root, NULL, "/etc/numastow/config.yaml"), 0);
+	assert_true(agent_policy_follow(s->policy));
+	assert_false(agent_policy_is_broken(s->policy));
+	assert_int_equal(agent_policy_changes(s->policy), STOW_CHANGES_MADE);
 }
 
 WITH_TREE(either_file_may_say_observe)
