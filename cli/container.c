@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/cli.h"
 #include "cli/match.h"
 #include "grant/names.h"
 
@@ -62,20 +63,13 @@ static struct known *add(struct search *search, const char *id)
 
 static int add_record(struct search *search, const struct stow_record *record, struct stow_err *err)
 {
-	static const struct stow_names
-		none; /* Podman's come later, with those of other containers */
-	const char *name;
 	struct known *added;
-	char buf[1024];
 
 	if (!*record->id || stow_record_is_share(record))
 		return 0;
 	added = add(search, record->id);
 	if (!added)
 		return stow_err_sys(err, ENOMEM, "containers");
-	name = stow_names_of(&none, record, buf, sizeof(buf));
-	if (name && !added->name)
-		added->name = strdup(name);
 	stow_cgroup_id_done(&added->cgroup);
 	return stow_cgroup_id_copy(&record->cgroup, &added->cgroup, err);
 }
@@ -127,7 +121,7 @@ static int add_discovered(struct stow_root *root, struct search *search, struct 
 	return r;
 }
 
-/* Add Podman's names, also of containers that do not run. */
+/* Add the names, also of containers that do not run. */
 static void add_names(struct stow_root *root, struct search *search)
 {
 	_cleanup_(stow_names_done) struct stow_names names = { 0 };
@@ -288,6 +282,11 @@ int cli_container_list(struct stow_root *root, struct stow_record *const *record
 	*ret_n = n;
 	*ret_ended = ended;
 	return 0;
+}
+
+const char *cli_container_label(const struct cli_container *container, char *buf, size_t size)
+{
+	return container->name ? container->name : cli_short_id(container->id, buf, size);
 }
 
 void cli_container_done(struct cli_container *container)

@@ -25,6 +25,9 @@ int cli_container_find(struct stow_root *root, const char *text, struct cli_cont
 int cli_container_id(struct stow_root *root, const char *text, char **ret, struct stow_err *err);
 void cli_container_done(struct cli_container *container);
 
+/* Return what a container is called: its name, or its id, in `buf` if that is shortened. */
+const char *cli_container_label(const struct cli_container *container, char *buf, size_t size);
+
 /* List the containers of these records, and those among the discovered ones that have processes;
  * open their cgroups. What has no process is left out, and counted in ret_ended. The caller frees
  * the list and what is in it. -ENOMEM. */

@@ -5,6 +5,7 @@
 
 #include <json-c/json.h>
 
+#include "grant/names.h"
 #include "grant/show.h"
 
 const char *cli_format_time(uint64_t ns, char *buf, size_t size)
@@ -14,7 +15,7 @@ const char *cli_format_time(uint64_t ns, char *buf, size_t size)
 
 const char *cli_short_id(const char *id, char *buf, size_t size)
 {
-	return stow_show_id(id, buf, size);
+	return stow_short_id(id, buf, size);
 }
 
 void cli_print_json(struct json_object *json)

@@ -219,7 +219,7 @@ static int observe(struct hook_run *run, const struct hook_container *container,
 			 stow_idset_format(&plan->cpus, cpus, sizeof(cpus)),
 			 stow_idset_format(&plan->nodes, nodes, sizeof(nodes)), plan->reason);
 	if (refusal)
-		(void)hook_refuse(container, refusal, &why);
+		(void)hook_refuse(run->root, container, refusal, &why);
 	if (r < 0)
 		snprintf(text, sizeof(text), "would be refused: %s", why.msg);
 	hook_audit(run, "observed", NULL, text, true);
@@ -241,7 +241,7 @@ static int reserve(struct hook_run *run, const struct hook_container *container,
 	if (r == 0)
 		r = stow_grant_reserve(&run->context, &run->subject, &run->request, members,
 				       n_members, ret_record, &refusal, err);
-	return refusal && r == -ENOSPC ? hook_refuse(container, refusal, err) : r;
+	return refusal && r == -ENOSPC ? hook_refuse(run->root, container, refusal, err) : r;
 }
 
 static int place(struct hook_run *run, const struct hook_container *container,

@@ -51,9 +51,10 @@ void hook_run_done(struct hook_run *run);
 void hook_audit(struct hook_run *run, const char *kind, const struct stow_record *record,
 		const char *text, bool history);
 
-/* Set `err` to a refusal: `cannot place "web": ...; ...`. Return -ENOSPC. */
-int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
-		struct stow_err *err);
+/* Set `err` to a refusal: `cannot place "web": ...; ...`, with the name of a container without one
+ * in its annotations from Podman's lists. Return -ENOSPC. */
+int hook_refuse(struct stow_root *root, const struct hook_container *container,
+		const struct stow_refusal *refusal, struct stow_err *err);
 
 /* Read the CPUs and memory nodes of a config.json (linux.resources.cpu, or unified); empty for
  * none (sets.c). Where there is no config.json (NULL), or it has a list that cannot be parsed, read

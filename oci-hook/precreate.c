@@ -206,7 +206,7 @@ static int lease(struct hook_run *run, const struct hook_container *container, b
 		r = stow_grant_reserve(&run->context, &run->subject, &run->request, NULL, 0,
 				       &record, &refusal, err);
 	if (refusal && r == -ENOSPC)
-		return hook_refuse(container, refusal, err);
+		return hook_refuse(run->root, container, refusal, err);
 	if (r == 0 && policy) {
 		r = set_memory_policy(container->json, record, &run->request, err);
 		*ret_edited = r == 0;

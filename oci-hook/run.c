@@ -12,6 +12,7 @@
 #include "cgroup/cpuset.h"
 #include "cgroup/limits.h"
 #include "grant/apply.h"
+#include "grant/names.h"
 #include "oci-hook/internal.h"
 #include "oci-hook/warn.h"
 
@@ -164,12 +165,18 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 	write_history(run->ledger, kind, run->subject.id, record, text);
 }
 
-int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
-		struct stow_err *err)
+int hook_refuse(struct stow_root *root, const struct hook_container *container,
+		const struct stow_refusal *refusal, struct stow_err *err)
 {
+	_cleanup_(stow_names_done) struct stow_names names = { 0 };
+	const char *name = container->name;
+	char id[80];
+
+	if (!name && stow_names_read_podman(root, &names, NULL) == 0)
+		name = stow_names_find(&names, container->id);
 	return stow_err_set(err, ENOSPC, "cannot place \"%s\": %s%s%s",
-			    container->name ? container->name : container->id, refusal->text,
-			    refusal->suggestion[0] ? "; " : "", refusal->suggestion);
+			    name ? name : stow_short_id(container->id, id, sizeof(id)),
+			    refusal->text, refusal->suggestion[0] ? "; " : "", refusal->suggestion);
 }
 
 bool hook_has_our_cgroups(struct stow_root *root, const char *membership)

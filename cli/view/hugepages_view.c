@@ -146,7 +146,7 @@ static int read_grants(struct cli_context *context, struct huge_view *view, stru
 	pool->ledger_known = true;
 	pool->added = row.added;
 	for (size_t i = 0; i < n && r == 0; i++) {
-		char label[STOW_RECORD_LABEL_MAX], called[1024];
+		char label[STOW_RECORD_LABEL_MAX];
 		struct huge_user user = { .kind = "container",
 					  .node = pool->node,
 					  .size = pool->size,
@@ -156,7 +156,7 @@ static int read_grants(struct cli_context *context, struct huge_view *view, stru
 
 		pool->promised += user.promised;
 		r = add_user(view, &user, stow_record_label(records[i], label),
-			     stow_names_of(&view->names, records[i], called, sizeof(called)), err);
+			     stow_names_find(&view->names, records[i]->id), err);
 	}
 	stow_records_free(records, n);
 	return r;

@@ -12,7 +12,7 @@
 #include "cli/view/show_view.h"
 #include "node/topology.h"
 
-#define PAGES_INDENT 13
+#define INDENT 13 /* of what is said of a process */
 
 enum column {
 	COL_PID,
@@ -34,7 +34,7 @@ const struct cli_column show_columns[] = {
 	[COL_PID] = { "PID", CLI_NUMBER, "the process" },
 	[COL_TID] = { "TID", CLI_NUMBER, "the thread", true },
 	[COL_NAME] = { "NAME", CLI_TEXT, "of the thread" },
-	[COL_CONTAINER] = { "CONTAINER", CLI_TEXT, "with a grant: its name, or id" },
+	[COL_CONTAINER] = { "CONTAINER", CLI_TEXT, "its name, or id" },
 	[COL_CPUS] = { "CPUS", CLI_TEXT, "that it may run on, by affinity and cpuset" },
 	[COL_NODES] = { "NODES", CLI_TEXT, "whose memory it may use, by its cpuset" },
 	[COL_POLICY] = { "POLICY", CLI_TEXT,
@@ -83,13 +83,15 @@ static void put_thread(struct cli_table *table, const struct show_process *p,
 		       const struct stow_task *task, const int *node_of)
 {
 	struct cli_row *row = cli_table_row(table, NULL);
+	char id[80];
 
 	cli_row_number(row, COL_PID, (uint64_t)p->pid);
 	cli_row_number(row, COL_TID, (uint64_t)task->tid);
 	if (task->name[0])
 		cli_row_text(row, COL_NAME, task->name);
 	if (p->id)
-		cli_row_text(row, COL_CONTAINER, p->name ? p->name : p->id);
+		cli_row_text(row, COL_CONTAINER,
+			     p->name ? p->name : cli_short_id(p->id, id, sizeof(id)));
 	if (task->known)
 		put_set(row, COL_CPUS, &task->cpus);
 	put_set(row, COL_NODES, &task->mems);
@@ -128,7 +130,7 @@ static void print_pages(const struct show_view *view, const struct show_process 
 	char size[32];
 
 	if (!out) {
-		cli_paragraph(PAGES_INDENT, "pages", "unknown");
+		cli_paragraph(INDENT, "pages", "unknown");
 		return;
 	}
 	for (size_t node = 0; node < p->pages.n_nodes; node++)
@@ -136,33 +138,34 @@ static void print_pages(const struct show_view *view, const struct show_process 
 			fprintf(out, "%s%s on node %zu", ftell(out) > 0 ? ", " : "",
 				cli_output_size(view->out, pages_on(p, node), size, sizeof(size)),
 				node);
-	cli_paragraph(PAGES_INDENT, "pages", fclose(out) == 0 ? text : "unknown");
+	cli_paragraph(INDENT, "pages", fclose(out) == 0 ? text : "unknown");
 }
 
 /* What is above the table of threads. */
 static void print_head(const struct show_view *view, const struct show_process *p)
 {
-	char cpus[256], nodes[128];
+	char cpus[256], nodes[128], line[1024];
 
 	printf("process %d%s%s\n", (int)p->pid, p->threads[0].name[0] ? ", " : "",
 	       p->threads[0].name);
-	printf("  cgroup     %s\n", p->cgroup ? p->cgroup : "unknown");
+	cli_paragraph(INDENT, "cgroup", p->cgroup ? p->cgroup : "unknown");
+	snprintf(line, sizeof(line), "%s%s%s%s", p->id ? p->id : "", p->name ? ", " : "",
+		 p->name ? p->name : "", p->granted ? "" : ", without a grant");
 	if (p->id)
-		printf("  container  %s%s%s\n", p->id, p->name ? ", " : "", p->name ? p->name : "");
-	else if (p->asked)
-		printf("  container  %s, without a grant\n", p->asked);
+		cli_paragraph(INDENT, "container", line);
+	snprintf(line, sizeof(line), "CPUs %s, memory of nodes %s",
+		 stow_idset_format(&p->cpus, cpus, sizeof(cpus)),
+		 stow_idset_empty(&p->mems) ? "as given"
+					    : stow_idset_format(&p->mems, nodes, sizeof(nodes)));
 	if (p->promised)
-		printf("  promised   CPUs %s, memory of nodes %s\n",
-		       stow_idset_format(&p->cpus, cpus, sizeof(cpus)),
-		       stow_idset_empty(&p->mems)
-			       ? "as given"
-			       : stow_idset_format(&p->mems, nodes, sizeof(nodes)));
+		cli_paragraph(INDENT, "promised", line);
 	print_pages(view, p);
 	if (p->promised)
-		printf("  in place   %s\n",
-		       p->displaced ? "no: it may run, or has pages, where nothing was promised"
-		       : p->checked ? "yes"
-				    : "unknown");
+		cli_paragraph(INDENT, "in place",
+			      p->displaced
+				      ? "no: it may run, or has pages, where nothing was promised"
+			      : p->checked ? "yes"
+					   : "unknown");
 	if (p->cut)
 		printf("  threads    more than %d: the others are left out\n", STOW_TASKS_MAX);
 }
@@ -273,6 +276,7 @@ static json_object *process_json(struct json_writer *w, const struct show_view *
 	json_put_text(w, o, "cgroup", p->cgroup);
 	json_put_text(w, o, "container", p->id);
 	json_put_text(w, o, "container_name", p->name);
+	json_put(w, o, "granted", json_object_new_boolean(p->granted));
 	put_set_json(w, o, "promised_cpus", p->promised, &p->cpus);
 	put_set_json(w, o, "promised_mems", p->promised, &p->mems);
 	json_put_known(w, o, "in_place", p->displaced || p->checked,

@@ -34,7 +34,7 @@ int show_view_open(struct show_view *view, struct stow_err *err)
 	if (view->ledger)
 		(void)stow_ledger_records(view->ledger, NULL, &view->records, &view->n_records,
 					  NULL);
-	return view->n_records ? stow_names_read(view->root, &view->names, err) : 0;
+	return 0;
 }
 
 static void process_done(struct show_process *p)
@@ -43,7 +43,6 @@ static void process_done(struct show_process *p)
 	free(p->cgroup);
 	free(p->id);
 	free(p->name);
-	free(p->asked);
 	stow_process_pages_done(&p->pages);
 }
 
@@ -87,11 +86,9 @@ static const struct stow_record *find_record(struct show_view *view, const char 
 static void read_promise(struct show_view *view, const struct stow_record *record,
 			 struct show_process *p)
 {
-	const char *podman = stow_names_find(&view->names, record->id);
 	struct stow_cpu_view cpus;
 
-	p->id = strdup(record->id);
-	p->name = record->name[0] ? strdup(record->name) : podman ? strdup(podman) : NULL;
+	p->granted = true;
 	if (stow_cpu_view_read(view->root, view->config, view->ledger, &cpus, NULL) < 0)
 		return;
 	stow_cpu_view_of(&cpus, record, &p->cpus);
@@ -119,10 +116,23 @@ static bool is_displaced(const struct show_process *p)
 	return false;
 }
 
+static void name_container(struct show_view *view, const char *id, struct show_process *p)
+{
+	const char *name;
+
+	if (!view->names_read)
+		(void)stow_names_read(view->root, &view->names, NULL);
+	view->names_read = true;
+	name = stow_names_find(&view->names, id);
+	p->id = strdup(id);
+	p->name = name ? strdup(name) : NULL;
+}
+
 static void read_cgroup(struct show_view *view, struct show_process *p)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	const struct stow_record *record;
+	char id[STOW_DISCOVER_ID + 1];
 
 	if (stow_cgroup_of_pid(view->root, p->pid, &cgroup, NULL) < 0 || !cgroup->path[0])
 		return;
@@ -130,6 +140,8 @@ static void read_cgroup(struct show_view *view, struct show_process *p)
 	record = find_record(view, cgroup->path);
 	if (record)
 		read_promise(view, record, p);
+	if (record || stow_discover_in(cgroup->path, id))
+		name_container(view, record ? record->id : id, p);
 }
 
 /* Read a process. -ESRCH: it has ended. */
@@ -189,21 +201,6 @@ static int add_pid(struct show_view *view, pid_t pid, struct stow_err *err)
 
 /* --- those that are asked for --------------------------------------------- */
 
-/* Add a process of a container that was asked for. */
-static int add_pid_of(struct show_view *view, pid_t pid, const struct cli_container *container,
-		      struct stow_err *err)
-{
-	struct show_process p;
-	int r = read_process(view, pid, true, &p, err);
-
-	if (r < 0)
-		return r;
-	if (!p.id && asprintf(&p.asked, "%s%s%s", container->id, container->name ? ", " : "",
-			      container->name ? container->name : "") < 0)
-		p.asked = NULL;
-	return add(view, &p, err);
-}
-
 /* Add the processes of the container that has this id, name, or beginning of an id: also of one
  * without a grant. -ENOENT: there is none. */
 static int add_container(struct show_view *view, const char *word, struct stow_err *err)
@@ -216,7 +213,7 @@ static int add_container(struct show_view *view, const char *word, struct stow_e
 	if (r == 0)
 		r = stow_cgroup_pids(container.cgroup, &pids, &n, err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		r = add_pid_of(view, pids[i], &container, err);
+		r = add_pid(view, pids[i], err);
 		if (r == -ESRCH) /* it has ended meanwhile */
 			r = 0;
 	}

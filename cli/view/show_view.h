@@ -16,8 +16,8 @@ struct show_process {
 	size_t n_threads;
 	bool cut;	 /* it has more */
 	char *cgroup;	 /* of the cpuset hierarchy; NULL: unknown */
-	char *id, *name; /* of the container with a grant; NULL: none, or unknown */
-	char *asked;	 /* of the container without one that was asked for; NULL: none */
+	char *id, *name; /* of the container; NULL: it is in none, or unknown */
+	bool granted;	 /* the container has a grant */
 	bool promised;	 /* by the ledger: */
 	struct stow_idset cpus, mems;
 	bool pages_known;
@@ -33,7 +33,8 @@ struct show_view {
 	struct stow_ledger *ledger; /* NULL: none, or not readable */
 	struct stow_record **records;
 	size_t n_records;
-	struct stow_names names;	  /* of containers with a grant */
+	struct stow_names names; /* read with the first container */
+	bool names_read;
 	struct stow_idset online, memory; /* CPUs; nodes with memory */
 	struct show_process *list;
 	size_t n;

@@ -106,7 +106,7 @@ static int print_processes(const struct stat_view *view, struct stow_err *err)
 
 enum {
 	CONT_CONTAINER,
-	CONT_NAME,
+	CONT_ID,
 	CONT_NODE,
 	CONT_ANON,
 	CONT_FILE,
@@ -119,8 +119,8 @@ enum {
 };
 
 const struct cli_column stat_container_columns[] = {
-	[CONT_CONTAINER] = { "CONTAINER", CLI_TEXT, "container" },
-	[CONT_NAME] = { "NAME", CLI_TEXT, "its name", .extra = true },
+	[CONT_CONTAINER] = { "CONTAINER", CLI_TEXT, "its name, or id" },
+	[CONT_ID] = { "ID", CLI_TEXT, "its id", .extra = true },
 	[CONT_NODE] = { "NODE", CLI_TEXT, "NUMA node, or all" },
 	[CONT_ANON] = { "ANON", CLI_SIZE, "anonymous memory that is charged to it" },
 	[CONT_FILE] = { "FILE", CLI_SIZE, "page cache, shared memory included" },
@@ -138,11 +138,10 @@ static void fill_place(struct cli_table *table, const struct stat_container *c,
 		       const struct stat_place *place)
 {
 	struct cli_row *row = cli_table_row(table, NULL);
-	char id[16];
+	char id[80];
 
-	cli_row_text(row, CONT_CONTAINER, cli_short_id(c->it.id, id, sizeof(id)));
-	if (c->it.name)
-		cli_row_text(row, CONT_NAME, c->it.name);
+	cli_row_text(row, CONT_CONTAINER, cli_container_label(&c->it, id, sizeof(id)));
+	cli_row_text(row, CONT_ID, c->it.id);
 	if (place->node < 0)
 		cli_row_text(row, CONT_NODE, "all");
 	else
@@ -169,12 +168,12 @@ static void print_sized(const char *before, uint64_t bytes)
 static void print_difference(const struct stat_container *c)
 {
 	const struct stat_place *sum = &c->sum;
-	char id[16], total[32], mapped[32];
+	char id[80], total[32], mapped[32];
 
 	if (sum->anon == STOW_UNKNOWN || sum->processes == STOW_UNKNOWN)
 		return;
 	printf("\nContainer %s: %s are charged to it, its %zu process%s mapped %s. These differ:\n",
-	       cli_short_id(c->it.id, id, sizeof(id)),
+	       cli_container_label(&c->it, id, sizeof(id)),
 	       stow_format_size(sum->total, total, sizeof(total)), c->n_processes,
 	       c->n_processes == 1 ? " has" : "es have",
 	       stow_format_size(sum->processes, mapped, sizeof(mapped)));

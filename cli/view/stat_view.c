@@ -245,6 +245,14 @@ static void take_memory(const struct stow_numa_stat *stat, int version, struct s
 	add(&place->total, place->kernel);
 }
 
+static void note_of(const struct stat_container *c, const char *text)
+{
+	char id[80];
+
+	fprintf(stderr, "numastow: container %s: %s\n", cli_container_label(&c->it, id, sizeof(id)),
+		text);
+}
+
 static struct stow_numa_stat *read_memory(struct stow_root *root, struct stat_container *c,
 					  struct stow_numa_stat *stat)
 {
@@ -254,7 +262,7 @@ static struct stow_numa_stat *read_memory(struct stow_root *root, struct stat_co
 
 	if (r == 0)
 		return stat;
-	fprintf(stderr, "numastow: container %.12s: %s\n", c->it.id, why.msg);
+	note_of(c, why.msg);
 	return NULL;
 }
 
@@ -364,14 +372,15 @@ static int fill_container(struct stow_root *root, const struct stat_view *view,
 	if (r == -ENOMEM)
 		return stow_err_move(err, r, &why);
 	if (r < 0) /* the rest of it, and other containers, are shown */
-		fprintf(stderr, "numastow: container %.12s: %s\n", c->it.id, why.msg);
+		note_of(c, why.msg);
 	for (size_t k = 0; k < c->n_places; k++)
 		add_places(&c->sum, &c->places[k]);
-	if (c->n_unread)
-		fprintf(stderr,
-			"numastow: container %.12s: only root can see the pages of %zu of its "
-			"processes\n",
-			c->it.id, c->n_unread);
+	if (c->n_unread) {
+		(void)stow_err_set(&why, EACCES,
+				   "only root can see the pages of %zu of its processes",
+				   c->n_unread);
+		note_of(c, why.msg);
+	}
 	return 0;
 }
 

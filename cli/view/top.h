@@ -128,8 +128,6 @@ double top_container_busy(const struct top_container *c);
 double top_container_off(const struct top_container *c);
 /* Return "moving", "exclusive" or "shared"; NULL: it has no grant. */
 const char *top_container_grant(const struct top_container *c);
-/* Return its name, or the beginning of its id (in `buf`). */
-const char *top_container_label(const struct top_container *c, char buf[static 13]);
 
 /* --- pages of what is selected (top_pages.c) -------------------------------- */
 

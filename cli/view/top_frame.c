@@ -303,10 +303,11 @@ static struct top_column *with_nodes(const struct top_view *view, const struct t
 static void put_container(const struct top_view *view, const struct top_container *c,
 			  struct top_table *table)
 {
-	char label[13], nodes[128];
+	char label[80], nodes[128];
 
 	top_table_row(table);
-	top_table_set(table, TOP_NAME, CLI_PLAIN, "%s", top_container_label(c, label));
+	top_table_set(table, TOP_NAME, CLI_PLAIN, "%s",
+		      cli_container_label(&c->it, label, sizeof(label)));
 	if (c->granted) {
 		top_table_set(table, TOP_GRANT, CLI_PLAIN, "%s", top_container_grant(c));
 		top_table_set(table, TOP_CPUS, CLI_PLAIN, "%u", c->cpus);

@@ -94,8 +94,9 @@ static int amounts(uint64_t a, uint64_t b)
 
 static int names(const struct top_container *a, const struct top_container *b)
 {
-	char x[13], y[13];
-	int r = strcmp(top_container_label(a, x), top_container_label(b, y));
+	char x[80], y[80];
+	int r = strcmp(cli_container_label(&a->it, x, sizeof(x)),
+		       cli_container_label(&b->it, y, sizeof(y)));
 
 	return r ? r : strcmp(a->it.id, b->it.id);
 }

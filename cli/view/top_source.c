@@ -335,13 +335,3 @@ const char *top_container_grant(const struct top_container *c)
 		return NULL;
 	return c->moving ? "moving" : c->exclusive ? "exclusive" : "shared";
 }
-
-const char *top_container_label(const struct top_container *c, char buf[static 13])
-{
-	if (c->it.name)
-		return c->it.name;
-	if (strlen(c->it.id) < STOW_DISCOVER_ID)
-		return c->it.id;
-	snprintf(buf, 13, "%.12s", c->it.id);
-	return buf;
-}

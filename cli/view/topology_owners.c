@@ -13,20 +13,19 @@
 
 #define NAME_MAX_BYTES 200
 
-/* Name a record as users know it: by Kubernetes' names, by Podman's, or by its id, or else by what
- * it waits for. */
+/* Name a record as users know it: by the container's name or id, or else by what it waits for. */
 static char *name_of(const struct stow_names *names, const struct stow_record *record)
 {
-	const char *podman = stow_names_find(names, record->id);
+	const char *name = *record->id ? stow_names_find(names, record->id) : NULL;
 	char text[1024], id[80];
 
-	if (*record->pod)
+	if (name)
+		snprintf(text, sizeof(text), "%s", name);
+	else if (*record->pod)
 		snprintf(text, sizeof(text), "%s/%s%s%s", record->ns, record->pod,
 			 *record->name ? "/" : "", record->name);
 	else if (*record->name)
 		snprintf(text, sizeof(text), "%s", record->name);
-	else if (podman)
-		snprintf(text, sizeof(text), "%s", podman);
 	else if (*record->id)
 		snprintf(text, sizeof(text), "%s", cli_short_id(record->id, id, sizeof(id)));
 	else if (record->claim)

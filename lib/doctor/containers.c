@@ -76,7 +76,6 @@ static int add(struct doctor *d, const struct stow_names *names, const char *id,
 {
 	struct doctor_container *added = STOW_APPEND(d->containers, d->n_containers);
 	const char *name;
-	char buf[512];
 
 	if (!added) {
 		stow_cgroup_free(cgroup);
@@ -84,7 +83,7 @@ static int add(struct doctor *d, const struct stow_names *names, const char *id,
 	}
 	added->cgroup = cgroup;
 	added->id = strdup(id);
-	name = record ? stow_names_of(names, record, buf, sizeof(buf)) : stow_names_find(names, id);
+	name = stow_names_find(names, id);
 	added->name = name ? strdup(name) : NULL;
 	if (!added->id || (name && !added->name))
 		return -ENOMEM;

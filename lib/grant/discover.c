@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/hierarchy_entry.h"
@@ -53,6 +55,28 @@ const char *stow_discover_id(const char *name, const char *above)
 			return name + len;
 	}
 	return NULL;
+}
+
+bool stow_discover_in(const char *path, char ret_id[static STOW_DISCOVER_ID + 1])
+{
+	char name[NAME_MAX + 1], above[NAME_MAX + 1] = "";
+
+	if (strncmp(path, "/user.slice/", 12) == 0)
+		return false;
+	while (*path) {
+		size_t len = strcspn(++path, "/");
+		const char *id;
+
+		snprintf(name, sizeof(name), "%.*s", (int)STOW_MIN(len, (size_t)NAME_MAX), path);
+		id = stow_discover_id(name, above);
+		if (id) {
+			snprintf(ret_id, STOW_DISCOVER_ID + 1, "%.*s", STOW_DISCOVER_ID, id);
+			return true;
+		}
+		memcpy(above, name, sizeof(above));
+		path += len;
+	}
+	return false;
 }
 
 /* --- walking -------------------------------------------------------------- */

@@ -69,3 +69,5 @@ bool stow_discover_has_inner(struct stow_root *root, const struct stow_discovere
 /* Return the ID in a cgroup's name ("libpod-ID.scope"), or NULL. `above`: the name of the parent
  * cgroup. */
 const char *stow_discover_id(const char *name, const char *above);
+/* Find the container that a cgroup is, or is in, by its path. Return whether there is one. */
+bool stow_discover_in(const char *path, char ret_id[static STOW_DISCOVER_ID + 1]);

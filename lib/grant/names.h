@@ -7,6 +7,7 @@
  * and "volatile-containers.json" for what `podman run --rm` starts. Only root can read these.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -15,6 +16,7 @@
 
 struct stow_name {
 	char *id, *name; /* the name is harmless for terminals */
+	bool granted;	 /* it is in the ledger */
 };
 
 struct stow_names {
@@ -22,15 +24,17 @@ struct stow_names {
 	size_t n;
 };
 
-/* Read Podman's names. There are none without Podman, without the right to read its lists, and in
- * a list that is not JSON. -ENOMEM. Free with stow_names_done(). */
+/* Read the names of containers: Kubernetes' as "NAMESPACE/POD/NAME", as far as these are known, and
+ * Podman's. There are none of Kubernetes without the right to read the ledger, none of Podman
+ * without it or without the right to read its lists, and in a list that is not JSON. -ENOMEM. Free
+ * with stow_names_done(). */
 int stow_names_read(struct stow_root *root, struct stow_names *ret, struct stow_err *err);
+/* Read Podman's only. */
+int stow_names_read_podman(struct stow_root *root, struct stow_names *ret, struct stow_err *err);
 void stow_names_done(struct stow_names *names);
 
-/* Return Podman's name of a container; NULL: it has none. */
+/* Return the name of a container; NULL: it has none. */
 const char *stow_names_find(const struct stow_names *names, const char *id);
 
-/* Return the name of a record's container: Kubernetes' as "NAMESPACE/POD/NAME", in `buf`, as far as
- * these are known, or Podman's; NULL: it has neither. */
-const char *stow_names_of(const struct stow_names *names, const struct stow_record *record,
-			  char *buf, size_t size);
+/* Cut an id of 64 hexadecimal digits to 12, as Podman does. Return `buf`. */
+const char *stow_short_id(const char *id, char *buf, size_t size);

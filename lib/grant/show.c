@@ -34,14 +34,6 @@ const char *stow_show_time(uint64_t ns, char *buf, size_t size)
 	return buf;
 }
 
-const char *stow_show_id(const char *id, char *buf, size_t size)
-{
-	bool hex = strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
-
-	snprintf(buf, size, "%.*s", hex ? 12 : (int)size - 1, id);
-	return buf;
-}
-
 static void add_set(struct json_object *object, const char *key, const struct stow_idset *set)
 {
 	_cleanup_free_ char *list = stow_idset_to_list(set);
@@ -126,7 +118,7 @@ static const char *title_of(const struct stow_record *rec, char *buf, size_t siz
 	char label[STOW_RECORD_LABEL_MAX];
 
 	if (!rec->claim)
-		return stow_show_id(stow_record_label(rec, label), buf, size);
+		return stow_short_id(stow_record_label(rec, label), buf, size);
 	snprintf(buf, size, "claim %s/%s", rec->ns, rec->name);
 	return buf;
 }
@@ -248,7 +240,7 @@ static int put_unmanaged(const struct contents *c, int width, FILE *out, struct 
 		const char *name = stow_names_find(&c->names, u->id);
 		char id[48], **row = cells + i * N;
 
-		row[0] = strdup(stow_show_id(u->id, id, sizeof(id)));
+		row[0] = strdup(stow_short_id(u->id, id, sizeof(id)));
 		row[1] = strdup(name ? name : "-");
 		row[2] = strdup(u->init.pid ? "hook" : "found");
 		row[3] = stow_idset_empty(&u->given) ? strdup("-") : stow_idset_to_list(&u->given);
@@ -479,7 +471,7 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, int wi
 	if (r == 0)
 		r = stow_unmanaged_each(context->root, add_unmanaged, &c, err);
 	if (r == 0 && (c.n_records || c.n_unmanaged))
-		r = stow_names_read(context->root, &c.names, err);
+		r = stow_names_read_podman(context->root, &c.names, err);
 	/* -EINVAL is of the style. */
 	if (r < 0)
 		return r == -EINVAL ? stow_err_wrap(err, -EBADMSG, "the ledger") : r;

@@ -40,7 +40,5 @@ struct stow_show_asked {
 int stow_show_history(const struct stow_grant_context *context, const struct stow_show_asked *asked,
 		      char **ret_text, struct stow_err *err);
 
-/* Format a time in ns since the epoch as local time; cut an id of 64 hexadecimal digits to 12. Both
- * return `buf`. */
+/* Format a time in ns since the epoch as "2026-11-22 14:03:05" in local time. Return `buf`. */
 const char *stow_show_time(uint64_t ns, char *buf, size_t size);
-const char *stow_show_id(const char *id, char *buf, size_t size);

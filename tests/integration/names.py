@@ -16,8 +16,7 @@ PODMAN = "/var/lib/containers/storage/overlay-containers/containers.json"
 def make(path):
     machine = Machine(path, cpus=8)
     for name, annotations in ((WEB, {"numastow.io/cpus": "1"}),
-                              (DB, {"numastow.io/cpus": "2", "io.kubernetes.cri.container-name": "main",
-                                    "io.kubernetes.cri.sandbox-name": "db-0", "io.kubernetes.cri.sandbox-namespace": "shop"})):
+                              (DB, {"numastow.io/cpus": "2", **SHOP})):
         machine.container(name, annotations)
         done = hook(machine, "apply", machine.state(name))
         check(f"{name[:4]} starts", done.code == 0, done)
@@ -74,6 +73,9 @@ def check_acting(machine):
 
 
 LATE = "ef56" * 16
+SHOP = {"io.kubernetes.cri.container-name": "main", "io.kubernetes.cri.sandbox-name": "db-0",
+        "io.kubernetes.cri.sandbox-namespace": "shop"}
+POD_SCOPE = f"crio-{DB}.scope"
 LOOSE = f"libpod-{LATE}.scope"
 
 
@@ -84,8 +86,10 @@ def check_shown(path):
     machine.container(WEB, {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive", "numastow.io/hugepages-2Mi": "4Mi"})
     check("an exclusive container is placed", hook(machine, "apply", machine.state(WEB)).code == 0)
     machine.container(LOOSE)
+    machine.container(POD_SCOPE, {"numastow.io/cpus": "1", **SHOP})
+    check("a container of a pod is placed", hook(machine, "apply", machine.state(POD_SCOPE, id=DB)).code == 0)
     machine.write(f"{machine.cgroup_dir('hugetlb', LOOSE)}/hugetlb.2MB.numa_stat", "total=2097152 N0=2097152 N1=0\n")
-    for name in ("/", f"/{LOOSE}"):
+    for name in ("/", f"/{LOOSE}", f"/{POD_SCOPE}"):
         machine.write(f"{machine.cgroup_dir('memory')}{name}/memory.pressure".replace("//", "/"),
                       "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n")
     for c in machine.containers.values():
@@ -93,7 +97,8 @@ def check_shown(path):
         machine.write(f"{task}/status", "Name:\tapp\nCpus_allowed_list:\t0-7\nMems_allowed_list:\t0-1\n")
         machine.write(f"{task}/stat", machine.read(f"/proc/{c['pid']}/stat") + "\n")
         machine.write(f"{task}/numa_maps", "7ffe default stack anon=3 N0=3 kernelpagesize_kB=4\n")
-    machine.write(PODMAN, json.dumps([{"id": WEB, "names": ["abacus"]}, "no container", {"id": 5, "names": []}]))
+    machine.write(PODMAN, json.dumps([{"id": WEB, "names": ["abacus"]}, "no container", {"id": 5, "names": []},
+                                      {"id": "99" * 32, "names": ["counter"]}, {"id": DB, "names": ["k8s_main_db-0_shop"]}]))
     machine.write(PODMAN.replace("containers.json", "volatile-containers.json"),
                   json.dumps([{"id": LATE, "names": ["beads\033[31m"]}]))
     check("gc finds the other", "1 container" in (done := hook(machine, "gc")).out + done.err or done.code == 0, done)
@@ -104,7 +109,7 @@ def check_shown(path):
         return json.loads(done.out) if "--json" in words else done.out
     ledger = ask("ledger", "--json")
     same("ledger --json: names", [[c["name"] for c in ledger[k]] for k in ("containers", "unmanaged")],
-         [["abacus"], ["beads?[31m"]])
+         [["abacus", "main"], ["beads?[31m"]])
     for command in ("ledger", "ls", "ps"):
         text = ask(command)
         check(f"{command}: both names", "abacus" in text and "beads?[31m" in text, text)
@@ -113,12 +118,25 @@ def check_shown(path):
     same("hugepages --json: names", users, {WEB: "abacus", LATE: "beads?[31m"})
     check("hugepages: both names", all(n in ask("hugepages") for n in users.values()))
     stalls = ask("zones", "--json")["memory_stalls"]["cgroups"]
-    same("zones --json: names", [c["container_name"] for c in stalls if c["container"]], ["beads?[31m"])
+    same("zones --json: names", {c["container"]: c["container_name"] for c in stalls if c["container"]},
+         {LATE: "beads?[31m", DB: "shop/main"})
+    check("zones: both names", all(f"container {n} " in ask("zones") for n in ("beads?[31m", "shop/main")))
+    check("topology --table: no name of a shared container", "db-0" not in ask("topology", "--table"))
+    text = ask("stat", "abacus", LATE[:9], "main")
+    check("stat: their names", all(f"\n{n} " in text for n in ("abacus", "beads?[31m", "shop/main")), text)
+    machine.container("99" * 32, {"numastow.io/cpus": "99"})
+    done = hook(machine, "apply", machine.state("99" * 32))
+    check("a refusal has Podman's name", done.code == 1 and 'place "counter": ' in done.err, done)
+    machine.write(PODMAN, json.dumps([{"id": WEB, "names": ["abacus"]}]))
+    done = hook(machine, "apply", machine.state("99" * 32))
+    check("or the beginning of the id", done.code == 1 and f'place "{"99" * 6}": ' in done.err, done)
     for name, pid, granted in (("abacus", machine.containers[WEB]["pid"], True), (LATE[:9], machine.containers[LOOSE]["pid"], False),
                                ("beads?[31m", machine.containers[LOOSE]["pid"], False)):
         processes = ask("show", "--json", name)["processes"]
         same(f"show {name}: its process", [p["pid"] for p in processes], [pid])
-        same(f"show {name}: with a grant", [bool(p["container"]) for p in processes], [granted])
+        same(f"show {name}: with a grant", [p["granted"] for p in processes], [granted])
+        same(f"show {name}: its container", [(p["container"], p["container_name"]) for p in processes],
+             [(WEB, "abacus") if granted else (LATE, "beads?[31m")])
         text = ask("show", name)
         check(f"show {name}: its name", ("abacus" if granted else "beads?[31m, without a grant") in text, text)
     done = run([NUMASTOW, "show", "--sysroot", machine.path, ""], "")

@@ -131,6 +131,7 @@ TEST(every_layout_is_found)
 	};
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_discovery d = { 0 };
+	char id[STOW_DISCOVER_ID + 1];
 
 	tree_write(t, "/proc/self/mountinfo",
 		   "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
@@ -140,8 +141,13 @@ TEST(every_layout_is_found)
 		make(t, others[i], true, "");
 	assert_int_equal(stow_discover(t->root, NULL, NULL, &d, NULL), 0);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(there); i++)
-		if (!is_found(&d, there[i].path, there[i].id))
+		if (!is_found(&d, there[i].path, there[i].id) ||
+		    !stow_discover_in(there[i].path, id) || strcmp(id, there[i].id) != 0)
 			fail_msg("%s", there[i].path);
+	assert_false(stow_discover_in(others[0], id) || stow_discover_in("/", id));
+	assert_false(stow_discover_in(others[1], id) || stow_discover_in(others[2], id));
+	assert_true(stow_discover_in(others[4], id));
+	assert_string_equal(id, ID_A); /* the outermost */
 	assert_int_equal(d.n, STOW_ARRAY_SIZE(there));
 	assert_false(d.cut);
 	stow_discovery_done(&d);

@@ -223,8 +223,8 @@ TEST(containers_are_read)
 	/* Without a grant: where it may have memory. */
 	assert_true(!found->granted && found->memory == STOW_UNKNOWN);
 	assert_true(found->total == 64 * MIB && near(top_container_off(found), 0));
-	assert_string_equal(top_container_label(found, label), "a?[2Jb");
-	assert_string_equal(top_container_label(web, label), "web");
+	assert_string_equal(cli_container_label(&found->it, label, sizeof(label)), "a?[2Jb");
+	assert_string_equal(cli_container_label(&web->it, label, sizeof(label)), "web");
 	assert_true(top_container_busy(web) < 0); /* of one reading */
 	end(p, &view);
 }
