@@ -27,6 +27,8 @@ struct bound {
 	struct stow_idset cpus;	    /* as they took effect */
 	size_t threads;		    /* how many got them */
 	struct stow_page_move move;
+	bool named; /* by itself, not as one of a container's */
+	bool gone;  /* it has ended meanwhile, beside others that have not */
 };
 
 struct bind {
@@ -165,7 +167,7 @@ static int add_container(struct bind *b, const char *word, struct stow_err *err)
 		r = cli_process_read(b->context.root, pids[i], &process, err);
 		if (r == 0)
 			r = add_process(b, &process, err);
-		else if (r == -ESRCH)
+		if (r == -ESRCH)
 			r = 0;
 	}
 	if (r == 0 && b->n == before)
@@ -188,9 +190,13 @@ static int find_processes(struct bind *b, char **words, struct stow_err *err)
 		r = cli_process_parse(b->context.root, *words, &process, err);
 		if (r == 0)
 			r = add_process(b, &process, err);
+		if (r == 0)
+			b->list[b->n - 1].named = true;
 	}
 	for (size_t i = 0; i < b->n && r == 0 && !stow_idset_empty(&b->mems); i++) {
 		r = find_cgroup(b, &b->list[i], err);
+		if ((r == -ESRCH || r == -ENOENT) && b->n > 1)
+			r = 0; /* it has ended */
 		if (r == 0 && b->list[i].cgroup)
 			r = check_cgroup(b, b->list[i].cgroup, err);
 		if (r == -ERANGE)
@@ -233,13 +239,21 @@ static int bind_memory(struct bind *b, struct bound *bound, struct stow_err *err
 
 static int bind_all(struct bind *b, struct stow_err *err)
 {
+	size_t gone = 0;
 	int r = 0;
 
 	for (size_t i = 0; i < b->n && r == 0; i++) {
+		struct bound *bound = &b->list[i];
+
 		if (!stow_idset_empty(&b->cpus))
-			r = bind_cpus(b, &b->list[i], err);
-		if (r == 0 && b->list[i].cgroup)
-			r = bind_memory(b, &b->list[i], err);
+			r = bind_cpus(b, bound, err);
+		if (r == -ESRCH && ++gone < b->n) {
+			bound->gone = true;
+			b->partial |= bound->named;
+			r = 0;
+		}
+		if (r == 0 && bound->cgroup)
+			r = bind_memory(b, bound, err);
 	}
 	return r;
 }
@@ -252,6 +266,10 @@ static void print_cpus(const struct bind *b, const struct bound *bound)
 	char wanted[128], got[128];
 
 	stow_idset_format(&b->cpus, wanted, sizeof(wanted));
+	if (bound->gone) {
+		printf("process %d (%s) has ended\n", (int)p->ref.pid, p->name);
+		return;
+	}
 	if (b->dry_run) {
 		printf("%s %d (%s): would get CPUs %s\n", b->thread ? "thread" : "process",
 		       (int)p->ref.pid, p->name, wanted);
@@ -305,8 +323,11 @@ static int print_json(const struct bind *b)
 	json_put(&w, o, "version", json_object_new_string(STOW_VERSION));
 	for (size_t i = 0; i < b->n; i++) {
 		const struct bound *bound = &b->list[i];
-		json_object *p = json_object_new_object(), *c;
+		json_object *p, *c;
 
+		if (bound->gone)
+			continue;
+		p = json_object_new_object();
 		json_put(&w, p, "pid", json_object_new_int(bound->process.ref.pid));
 		if (!stow_idset_empty(&b->cpus)) {
 			json_put_set(&w, p, "cpus", b->dry_run ? &b->cpus : &bound->cpus);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -44,6 +45,43 @@ int cli_process_read(struct stow_root *root, pid_t pid, struct cli_process *ret,
 	stow_text_clean(process.name, sizeof(process.name) - 1);
 	*ret = process;
 	return 0;
+}
+
+int cli_each_process(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
+		     struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *d = stow_root_opendir(root, err, "/proc");
+	const struct dirent *e;
+	char command[64];
+	int sum = 0, r;
+
+	if (!d)
+		return -errno;
+	while ((e = readdir(d))) {
+		if (!cli_is_pid(e->d_name) ||
+		    (name && (stow_root_read_buf(root, command, sizeof(command), NULL,
+						 "/proc/%s/comm", e->d_name) < 0 ||
+			      strcmp(command, name) != 0)))
+			continue;
+		r = visit(ctx, (pid_t)strtol(e->d_name, NULL, 10), err);
+		if (r < 0 && r != -ESRCH)
+			return r;
+		sum += r > 0 ? r : 0;
+	}
+	return sum;
+}
+
+int cli_each_named(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
+		   struct stow_err *err)
+{
+	int r = cli_each_process(root, name, visit, ctx, err);
+
+	return r ? r
+		 : stow_err_set(
+			   err, ENOENT,
+			   "\"%.64s\" is neither a process's number, nor a container that this "
+			   "user may see, nor the name of a process",
+			   name);
 }
 
 /* Return whether a path is `above`, or below it. */

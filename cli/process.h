@@ -27,6 +27,15 @@ int cli_process_read(struct stow_root *root, pid_t pid, struct cli_process *ret,
 int cli_process_parse(struct stow_root *root, const char *text, struct cli_process *ret,
 		      struct stow_err *err);
 
+/* Call `visit` for each process of `root`, or for each whose program has this name (NULL: any).
+ * Return the sum of what it returned. One that returns -ESRCH has ended meanwhile. */
+typedef int (*cli_visit_process)(void *ctx, pid_t pid, struct stow_err *err);
+int cli_each_process(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
+		     struct stow_err *err);
+/* The same for a name that has to be there. -ENOENT: it is no process's. */
+int cli_each_named(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
+		   struct stow_err *err);
+
 /* Find the container of the ledger that a process is in, by the path of its cgroup. Return 1 with
  * the container's id, 0 when it is in none. */
 int cli_process_container(struct cli_context *context, const struct cli_process *process,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/view/show_view.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "cgroup/procs.h"
 #include "cli/container.h"
 #include "cli/context.h"
+#include "cli/process.h"
 #include "grant/cpuview.h"
 #include "node/topology.h"
 
@@ -220,38 +220,10 @@ static int add_container(struct show_view *view, const char *word, struct stow_e
 	return r;
 }
 
-/* Call `visit` for each process. */
-static int each_process(struct show_view *view,
-			int (*visit)(struct show_view *view, pid_t pid, void *ctx,
-				     struct stow_err *err),
-			void *ctx, struct stow_err *err)
+static int add_named(void *ctx, pid_t pid, struct stow_err *err)
 {
-	_cleanup_closedir_ DIR *d = stow_root_opendir(view->root, err, "/proc");
-	const struct dirent *e;
-	uint64_t pid;
-	int sum = 0, r;
+	int r = add_pid(ctx, pid, err);
 
-	if (!d)
-		return -errno;
-	while ((e = readdir(d))) {
-		if (stow_parse_u64(e->d_name, INT32_MAX, &pid, NULL) < 0)
-			continue;
-		r = visit(view, (pid_t)pid, ctx, err);
-		if (r < 0 && r != -ESRCH)
-			return r;
-		sum += r > 0;
-	}
-	return sum;
-}
-
-static int add_if_named(struct show_view *view, pid_t pid, void *ctx, struct stow_err *err)
-{
-	char name[64];
-	int r = stow_root_read_buf(view->root, name, sizeof(name), NULL, "/proc/%d/comm", (int)pid);
-
-	if (r < 0 || strcmp(name, ctx) != 0)
-		return 0;
-	r = add_pid(view, pid, err);
 	return r < 0 ? r : 1;
 }
 
@@ -273,13 +245,8 @@ static int find_one(struct show_view *view, char *word, struct stow_err *err)
 	r = add_container(view, word, &why);
 	if (r != -ENOENT)
 		return r < 0 ? stow_err_move(err, r, &why) : 0;
-	r = each_process(view, add_if_named, word, err);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	return stow_err_set(err, ENOENT,
-			    "\"%.64s\" is neither a process's number, nor a container that this "
-			    "user may see, nor the name of a process",
-			    word);
+	r = cli_each_named(view->root, word, add_named, view, err);
+	return r < 0 ? r : 0;
 }
 
 int show_view_find(struct show_view *view, char **words, int n, struct stow_err *err)
@@ -319,8 +286,9 @@ static bool is_kernel_thread(struct show_view *view, pid_t pid)
 				  (int)pid) == 0;
 }
 
-static int add_if_restricted(struct show_view *view, pid_t pid, void *ctx, struct stow_err *err)
+static int add_if_restricted(void *ctx, pid_t pid, struct stow_err *err)
 {
+	struct show_view *view = ctx;
 	struct show_process p;
 	bool restricted = false;
 	int r;
@@ -341,7 +309,7 @@ static int add_if_restricted(struct show_view *view, pid_t pid, void *ctx, struc
 
 int show_view_restricted(struct show_view *view, struct stow_err *err)
 {
-	int r = each_process(view, add_if_restricted, NULL, err);
+	int r = cli_each_process(view->root, NULL, add_if_restricted, view, err);
 
 	if (view->n)
 		qsort(view->list, view->n, sizeof(*view->list), by_pid);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/view/stat_view.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "cgroup/procs.h"
+#include "cli/process.h"
 #include "node/hugepage.h"
 
 #define PAGE_SIZE_ELSEWHERE 4096 /* of a copied tree, for cgroup v1, which counts in pages */
@@ -46,8 +46,10 @@ static int read_online(struct stow_root *root, struct stat_view *view, struct st
 
 static int read_nodes(struct stow_root *root, struct stat_view *view, struct stow_err *err)
 {
+	struct stow_err first = { 0 };
+	size_t failed = 0;
+
 	STOW_IDSET_FOR(node, &view->online) {
-		struct stow_err why = { 0 };
 		struct stat_node *added;
 
 		if (!cli_output_wants_node(view->out, node))
@@ -56,9 +58,14 @@ static int read_nodes(struct stow_root *root, struct stat_view *view, struct sto
 		if (!added)
 			return stow_err_sys(err, ENOMEM, "nodes");
 		added->node = node;
-		if (stow_node_counters_read(root, node, added->counters, &why) < 0)
-			note(&why);
+		if (!view->meminfo && stow_node_counters_read(root, node, added->counters,
+							      failed ? NULL : &first) < 0)
+			failed++;
 	}
+	if (failed > 1)
+		fprintf(stderr, "numastow: %s; likewise %zu other nodes\n", first.msg, failed - 1);
+	else if (failed)
+		note(&first);
 	return 0;
 }
 
@@ -140,24 +147,25 @@ static void read_command(struct stow_root *root, pid_t pid, char *buf, size_t si
 	stow_text_clean(buf, size - 1);
 }
 
-static int add_process(struct stow_root *root, struct stat_view *view, pid_t pid,
-		       struct stow_err *err)
+/* Add a process, or print why only root can. Return 1; -ESRCH: there is none. */
+static int add_process(void *ctx, pid_t pid, struct stow_err *err)
 {
+	struct stat_view *view = ctx;
 	struct stow_process_pages pages = { 0 };
 	struct stow_err why = { 0 };
 	struct stat_process *added;
-	int r = stow_process_pages_read(root, pid, &pages, &why);
+	int r = stow_process_pages_read(view->root, pid, &pages, &why);
 
 	if (r == -ESRCH)
-		(void)stow_err_set(&why, ESRCH, "there is no process %d", (int)pid);
-	else if (r == -EACCES || r == -EPERM)
+		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
+	if (r == -EACCES || r == -EPERM)
 		(void)stow_err_set(&why, EACCES,
 				   "process %d: only root, or its owner, can see its pages",
 				   (int)pid);
 	if (r < 0) {
 		note(&why);
 		view->n_failed++;
-		return 0;
+		return 1;
 	}
 	if (pages.other_lines)
 		fprintf(stderr,
@@ -171,33 +179,8 @@ static int add_process(struct stow_root *root, struct stat_view *view, pid_t pid
 	}
 	added->pid = pid;
 	added->pages = pages;
-	read_command(root, pid, added->command, sizeof(added->command));
-	return 0;
-}
-
-/* Add all processes whose program has that name. Return how many, or -errno. */
-static int add_named(struct stow_root *root, struct stat_view *view, const char *name,
-		     struct stow_err *err)
-{
-	DIR *dir = stow_root_opendir(root, NULL, "/proc");
-	struct dirent *entry;
-	int n = 0, r = 0;
-
-	while (dir && r == 0 && (entry = readdir(dir))) {
-		char command[64];
-		uint64_t pid;
-
-		if (stow_parse_u64(entry->d_name, INT32_MAX, &pid, NULL) < 0)
-			continue;
-		read_command(root, (pid_t)pid, command, sizeof(command));
-		if (strcmp(command, name) != 0)
-			continue;
-		r = add_process(root, view, (pid_t)pid, err);
-		n++;
-	}
-	if (dir)
-		closedir(dir);
-	return r < 0 ? r : n;
+	read_command(view->root, pid, added->command, sizeof(added->command));
+	return 1;
 }
 
 void stat_process_nodes(const struct stat_view *view, const struct stat_process *process,
@@ -417,21 +400,17 @@ static int add_word(struct stow_root *root, struct stat_view *view, const char *
 	uint64_t pid;
 	int r;
 
-	if (stow_parse_u64(word, INT32_MAX, &pid, NULL) == 0 && pid)
-		return add_process(root, view, (pid_t)pid, err);
-	r = cli_container_find(root, word, &found, &why);
-	if (r == 0)
-		return add_container(root, view, &found, err);
-	if (r == -ENOENT) {
-		r = add_named(root, view, word, err);
-		if (r != 0)
-			return r < 0 ? r : 0;
-		(void)stow_err_set(
-			&why, ENOENT,
-			"\"%.64s\": expected a process's number, a container, or the name of a "
-			"running program",
-			word);
+	if (stow_parse_u64(word, INT32_MAX, &pid, NULL) == 0 && pid) {
+		r = add_process(view, (pid_t)pid, &why);
+	} else {
+		r = cli_container_find(root, word, &found, &why);
+		if (r == 0)
+			return add_container(root, view, &found, err);
+		if (r == -ENOENT)
+			r = cli_each_named(root, word, add_process, view, &why);
 	}
+	if (r >= 0 || r == -ENOMEM)
+		return r < 0 ? stow_err_move(err, r, &why) : 0;
 	note(&why);
 	view->n_failed++;
 	return 0;
@@ -496,6 +475,7 @@ int stat_view_read(struct stow_root *root, struct stat_view *view, char **words,
 {
 	int r = read_online(root, view, err);
 
+	view->root = root;
 	if (r == 0 && view->sort >= 0 && !stow_idset_has(&view->online, view->sort))
 		r = stow_err_set(err, EINVAL, "--sort %d: there is no such NUMA node", view->sort);
 	for (int i = 0; r == 0 && i < n_words; i++)

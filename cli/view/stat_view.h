@@ -54,6 +54,7 @@ struct stat_field {
 };
 
 struct stat_view {
+	struct stow_root *root;
 	const struct cli_output *out;
 	bool meminfo; /* the fields of meminfo */
 	bool nonzero;
