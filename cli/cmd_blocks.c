@@ -157,7 +157,7 @@ int cmd_blocks(int argc, char **argv)
 		"      --owners         show their contents and owners (root only)\n"
 		"  -J, --json           print JSON, see numastow-blocks(1)\n" CLI_STYLE_HELP
 			CLI_BYTES_HELP "  -s, --sysroot DIR    read /sys and /proc below DIR, a "
-		"copy of another machine's\n"
+		"copy of a machine's\n"
 		"  -h, --help           print this text\n",
 		0,
 		NULL

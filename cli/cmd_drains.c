@@ -84,8 +84,7 @@ int cmd_drains(int argc, char **argv)
 		"drains",
 		"[OPTION...] [--cluster | MACHINE]",
 		"Show running drains of this machine, or of the fleet",
-		"      --cluster        show the scheduler's drains, of all machines or of "
-		"MACHINE\n"
+		"      --cluster        the scheduler's drains, of all machines or of MACHINE\n"
 		"  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
 		"  -h, --help           print this text\n" CLI_FLEET_HELP,
 		1,

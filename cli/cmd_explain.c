@@ -93,13 +93,14 @@ int cmd_explain(int argc, char **argv)
 		"explain",
 		"[OPTION...] [KEY=VALUE...]",
 		"Show where a request would be placed and why, or why it would be refused",
-		"  -f, --file FILE       read annotations from a JSON file; - for standard input\n"
-		"  -c, --container NAME  the container of the pod, for KEY.NAME\n"
-		"  -n, --namespace NAME  the namespace whose caps apply\n"
+		"      --file FILE       read annotations from a JSON file; - for standard input\n"
+		"      --container NAME  the container of the pod, for KEY.NAME\n"
+		"      --namespace NAME  the namespace whose caps apply\n"
 		"      --nodes-only      print the NUMA nodes only, as a list: 0,2-3\n"
 		"  -J, --json            print JSON\n"
 		"  -q, --quiet           print errors only: the exit code is 3 without room\n"
 		"  -s, --sysroot DIR     read a copied tree\n"
+		"  -h, --help            print this text\n"
 		"  KEY                   an annotation, with or without numastow.io/\n",
 		INT_MAX,
 		NULL
@@ -107,9 +108,9 @@ int cmd_explain(int argc, char **argv)
 	_cleanup_(cli_asked_done) struct cli_asked asked = { 0 };
 	struct options options = { 0 };
 	const char *file = NULL;
-	const struct cli_option known[] = { { "file", 'f', .text = &file },
-					    { "container", 'c', .text = &options.container },
-					    { "namespace", 'n', .text = &options.ns },
+	const struct cli_option known[] = { { "file", .text = &file },
+					    { "container", .text = &options.container },
+					    { "namespace", .text = &options.ns },
 					    { "nodes-only", .flag = &options.nodes_only },
 					    { "json", 'J', .flag = &options.json },
 					    { "quiet", 'q', .flag = &options.quiet },

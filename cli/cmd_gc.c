@@ -139,7 +139,8 @@ int cmd_gc(int argc, char **argv)
 		"[--quiet] [--rebuild]",
 		"Reclaim what ended containers and killed hooks left behind",
 		"  -q, --quiet    print nothing if there was nothing to do\n"
-		"      --rebuild  replace a damaged ledger by a new one\n",
+		"      --rebuild  replace a damaged ledger by a new one\n"
+		"  -h, --help     print this text\n",
 		0,
 		NULL
 	};
@@ -185,7 +186,9 @@ static int give_back(const char *id, const char *kind, const char *text)
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
-#define NAME_HELP "  ID         a container's id, the beginning of it, or its name\n"
+#define NAME_HELP                         \
+	"  -h, --help  print this text\n" \
+	"  ID          a container's id, the beginning of it, or its name\n"
 
 int cmd_release(int argc, char **argv)
 {

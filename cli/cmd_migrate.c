@@ -167,6 +167,11 @@ static int count_process(struct migrate *m, pid_t pid, uint64_t *bytes, struct s
 	_cleanup_(stow_process_pages_done) struct stow_process_pages pages = { 0 };
 	int r = stow_process_pages_read(m->context.root, pid, &pages, err);
 
+	if (r == -EACCES || r == -EPERM)
+		return stow_err_set(
+			err, EACCES,
+			"process %d belongs to another user: only root can move its pages",
+			(int)pid);
 	for (size_t node = 0; node < pages.n_nodes && node < NODES_MAX && r == 0; node++)
 		bytes[node] += stow_process_pages_on(&pages, (int)node);
 	return r;

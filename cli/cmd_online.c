@@ -222,7 +222,7 @@ static int parse_timeout(const char *text, void *value, struct stow_err *err)
 }
 
 #define COMMON_OPTIONS(a)                                                                   \
-	{ "blocks", 'b', .flag = &(a)->blocks }, { "dry-run", .flag = &(a)->dry_run },      \
+	{ "dry-run", .flag = &(a)->dry_run },                                               \
 		{ "node", 'N', .take = cli_take_nodes, .value = &(a)->nodes },              \
 		{ "json", 'J', .flag = &(a)->json }, { "quiet", 'q', .flag = &(a)->quiet }, \
 		{ "sysroot", 's', .text = &(a)->sysroot },                                  \
@@ -230,13 +230,12 @@ static int parse_timeout(const char *text, void *value, struct stow_err *err)
 		0                                                                           \
 	}
 
-#define COMMON_HELP                                                                       \
-	"  -N, --node LIST    with SIZE: of these NUMA nodes only\n"                      \
-	"  -b, --blocks       the argument is a list of blocks, as without this option\n" \
-	"      --dry-run      print which blocks these are, and change nothing\n"         \
-	"  -J, --json         print JSON\n"                                               \
-	"  -q, --quiet        print errors only\n"                                        \
-	"  -s, --sysroot DIR  write to DIR, a copy of a machine's /sys\n"                 \
+#define COMMON_HELP                                                               \
+	"  -N, --node LIST    with SIZE: of these NUMA nodes only\n"              \
+	"      --dry-run      print which blocks these are, and change nothing\n" \
+	"  -J, --json         print JSON\n"                                       \
+	"  -q, --quiet        print errors only\n"                                \
+	"  -s, --sysroot DIR  write to DIR, a copy of a machine's /sys\n"         \
 	"  -h, --help         print this text\n"
 
 int cmd_online(int argc, char **argv)
@@ -245,7 +244,7 @@ int cmd_online(int argc, char **argv)
 		"online",
 		"[OPTION...] BLOCKS | ADDRESSES | SIZE",
 		"Bring memory online: blocks (48-55,60), addresses (0x40000000-0x7fffffff), or so "
-		"much\nof what is offline (4G), from the lowest block",
+		"much of what is offline (4G), from the lowest block",
 		"  -z, --zone ZONE    movable: what is put there can leave again; kernel: for\n"
 		"                     anything. The kernel's own choice when not "
 		"given\n" COMMON_HELP,
@@ -266,9 +265,9 @@ int cmd_offline(int argc, char **argv)
 	static const struct cli_usage usage = {
 		"offline",
 		"[OPTION...] BLOCKS | ADDRESSES | SIZE",
-		"Take memory offline, one block after the other: blocks (48-55,60), addresses\n"
+		"Take memory offline, one block after the other: blocks (48-55,60), addresses "
 		"(0x40000000-0x7fffffff), or so much of what can go offline (4G), from the highest "
-		"block.\n"
+		"block. "
 		"The kernel moves what is in them",
 		"  -t, --timeout TIME give up on a block after this time (10s)\n" COMMON_HELP,
 		INT_MAX,

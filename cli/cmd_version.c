@@ -256,7 +256,7 @@ int cmd_version(int argc, char **argv)
 		"version",
 		"[--json]",
 		"Show the versions of numastow's programs and their libraries, and of this "
-		"machine's\ncgroups",
+		"machine's cgroups",
 		"  -J, --json  print JSON\n",
 		0,
 		NULL

@@ -72,6 +72,8 @@ static int print(struct cli_context *context, const struct stow_show_asked *aske
 
 	if (r == 0 && asked->json)
 		fputs(text, stdout);
+	else if (r == 0 && !*text && !asked->id && !asked->since && !asked->after)
+		puts("The history is empty: no container was placed or refused.");
 	else if (r == 0)
 		print_events(text);
 	return r;
@@ -162,9 +164,9 @@ int cmd_why(int argc, char **argv)
 		"  -S, --since TIME   events since then: \"1h ago\", today, \"2026-01-31 12:00\"\n"
 		"  -J, --json         print JSON; with --follow, one object after another\n"
 		"  -s, --sysroot DIR  read the ledger of a copied tree\n"
-		"  ID                 a container's id, the beginning of it, or its name; without "
-		"it, the\n"
-		"                     newest 100 events of all, or with --since all since then\n",
+		"  -h, --help         print this text\n"
+		"  ID                 a container's id, the beginning of it, or its name; without\n"
+		"                     it, the newest 100 events of all, or all since --since\n",
 		1,
 		NULL
 	};

@@ -22,7 +22,7 @@ static int become(const char *helper, int argc, char **argv)
 	args[0] = (char *)"numastow";
 	memcpy(args + 1, argv, (size_t)argc * sizeof(*args));
 	execv(stow_helper_path(helper, path, sizeof(path)), args);
-	stow_err_sys(&err, errno, "cannot start %s, which %s needs", path, argv[0]);
+	stow_err_sys(&err, errno, "cannot start %s", path);
 	return cli_fail(&err);
 }
 

@@ -48,8 +48,8 @@ static const struct {
 	  "  -w, --watch[=TIME]   again every 2 seconds, or TIME: 500ms, 5s, 1m\n"
 	  "  -s, --sysroot DIR    a copy of a machine's files\n"
 	  "\n"
-	  "In tables \"-\" is unknown. Colours are used on a terminal only, and not with "
-	  "NO_COLOR.\n"
+	  "In tables \"-\" is unknown. Colours are used on a terminal only, and not if\n"
+	  "NO_COLOR is set.\n"
 	  "See the command's own page, such as numastow-doctor(1).\n" },
 	{ "files", "Where configuration and state are",
 	  "  /etc/numastow/config.yaml     what may be placed on this machine: numastow.yaml(5)\n"

@@ -16,7 +16,7 @@
 
 struct online_asked {
 	const char *sysroot, *what; /* `what`: blocks, addresses or a size, as typed */
-	bool offline, blocks;	    /* `blocks`: what was typed can only be blocks */
+	bool offline;
 	bool dry_run, json, quiet;
 	enum stow_memblock_zone zone;
 	struct stow_idset nodes; /* of these NUMA nodes; empty: of all */

@@ -210,10 +210,10 @@ int online_choose(const struct stow_memblocks *list, const struct online_asked *
 	if (!list->n_blocks)
 		return stow_err_set(err, EOPNOTSUPP,
 				    "this kernel has no memory blocks (no memory hotplug)");
-	if (!stow_idset_empty(&asked->nodes) && (asked->blocks || range || digits))
+	if (!stow_idset_empty(&asked->nodes) && (range || digits))
 		return stow_err_set(err, EINVAL, "--node is for a size, and \"%.64s\" is none",
 				    asked->what);
-	if (asked->blocks || digits)
+	if (digits)
 		r = choose_list(list, asked->what, ret, err);
 	else if (range)
 		r = choose_range(list, asked->what, ret, err);

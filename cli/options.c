@@ -6,18 +6,21 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fit.h"
 #include "base/idset.h"
 #include "cli/cli.h"
 
 #define OPTIONS_MAX 32
+#define HELP_WIDTH  79
 #define FIRST	    256 /* getopt_long(3)'s value for the first of the table */
 
 static void print_usage(const struct cli_usage *usage)
 {
+	_cleanup_free_ char *summary = stow_fit_wrap(usage->summary, HELP_WIDTH);
+
 	printf("Usage: %s %s%s%s\n\n%s.\n\nOptions:\n%s", cli_program(), usage->name,
-	       *usage->arguments ? " " : "", usage->arguments, usage->summary, usage->options);
-	if (!strstr(usage->options, "--help"))
-		printf("  -h, --help  print this text\n");
+	       *usage->arguments ? " " : "", usage->arguments, summary ? summary : usage->summary,
+	       usage->options);
 	if (usage->more)
 		usage->more();
 }
@@ -49,9 +52,11 @@ int cli_options(const struct cli_usage *usage, const struct cli_option *options,
 {
 	struct option known[OPTIONS_MAX + 2] = { { "help", no_argument, NULL, 'h' } };
 	char letters[3 * OPTIONS_MAX + 3] = "+h", *end = letters + 1;
+	char *name = argv[0];
 	struct stow_err err;
 	int c;
 
+	argv[0] = (char *)"numastow"; /* begins getopt's messages, as it does all others */
 	for (int i = 0; i < OPTIONS_MAX && options[i].name; i++) {
 		bool argument = !options[i].flag || options[i].argument;
 
@@ -81,6 +86,7 @@ int cli_options(const struct cli_usage *usage, const struct cli_option *options,
 			return cli_bad_usage(usage->name);
 		}
 	}
+	argv[0] = name;
 	if (usage->words == CLI_COMMAND || argc - optind <= usage->words)
 		return -1;
 	if (usage->words)

@@ -15,7 +15,7 @@ struct cli_usage {
 	const char *name;
 	const char *arguments; /* for the synopsis */
 	const char *summary;
-	const char *options; /* their help, one per line; -h is added when it is missing */
+	const char *options; /* their help, one per line */
 	int words;	     /* the maximum; the subcommand checks the minimum; or CLI_COMMAND */
 	void (*more)(void);  /* prints what follows the options; may be NULL */
 };

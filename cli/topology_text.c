@@ -282,12 +282,14 @@ static void print_side_caches(const struct stow_locality_node *node)
 	}
 }
 
-static void print_value(const char *before, uint64_t value, const char *unit)
+/* Print what is known of reading and writing; `between`: what is printed before it. */
+static void print_values(const char **between, uint64_t read, uint64_t write, const char *unit)
 {
-	if (value)
-		printf("%s%" PRIu64 " %s", before, value, unit);
-	else
-		printf("%s-", before);
+	if (read)
+		printf("%s read %" PRIu64 " %s", *between, read, unit);
+	if (write)
+		printf("%s write %" PRIu64 " %s", read ? "," : *between, write, unit);
+	*between = read || write ? ";" : *between;
 }
 
 static bool same_access(const struct stow_access *a, const struct stow_access *b)
@@ -304,6 +306,7 @@ static void print_access(const struct stow_locality_node *node)
 
 	for (int class = 0; class < STOW_ACCESS_CLASSES; class ++) {
 		const struct stow_access *a = &node->access[class];
+		const char *between = ":";
 		char nodes[64];
 
 		if (!a->known || (class && same_access(a, &node->access[0])))
@@ -311,10 +314,8 @@ static void print_access(const struct stow_locality_node *node)
 		printf("  %-*sfrom %s%s", LABEL_WIDTH - 2, label,
 		       stow_idset_format(&a->initiators, nodes, sizeof(nodes)),
 		       class ? " (CPUs)" : "");
-		print_value(": read ", a->read_latency, "ns");
-		print_value(", write ", a->write_latency, "ns");
-		print_value("; read ", a->read_bandwidth, "MB/s");
-		print_value(", write ", a->write_bandwidth, "MB/s");
+		print_values(&between, a->read_latency, a->write_latency, "ns");
+		print_values(&between, a->read_bandwidth, a->write_bandwidth, "MB/s");
 		putchar('\n');
 		label = "";
 	}

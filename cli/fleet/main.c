@@ -118,7 +118,8 @@ static void print_help(const struct fleet_command *command)
 		printf("  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
 		       "  -h, --help           print this text\n");
 	else
-		printf("  %-34s %s\n", "--json", "as JSON");
+		printf("  %-34s %s\n  %-34s %s\n", "-J, --json", "print JSON", "-h, --help",
+		       "print this text");
 	printf("\nThese are keys of " FLEET_CONFIG_PATH " too:\n");
 	stow_settings_help(theirs, stdout);
 	printf("  %-34s %s\n", "--config FILE", "read this file instead");

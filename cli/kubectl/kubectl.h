@@ -39,7 +39,8 @@ struct kubectl_options {
 	"  -n, --namespace NAME  of the pod (the context's, or default)\n"       \
 	"  -J, --json            print JSON\n"                                   \
 	"  --kubeconfig FILE     read this file ($KUBECONFIG, ~/.kube/config)\n" \
-	"  --context NAME        use this context of it (the current one)\n"
+	"  --context NAME        use this context of it (the current one)\n"     \
+	"  -h, --help            print this text\n"
 
 /* Connect as kubectl does. The caller calls stow_kube_free(). */
 int kubectl_connect(const struct kubectl_options *options, struct stow_kube **ret,

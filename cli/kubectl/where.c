@@ -22,7 +22,7 @@ static const struct cli_usage usage = {
 	.arguments = "pod/NAME",
 	.summary = "Show what a pod's containers are promised on which NUMA node, and whether they "
 		   "have it",
-	.options = KUBECTL_HELP "  -h, --help            print this text\n" KUBECTL_CLIENT_HELP,
+	.options = KUBECTL_HELP KUBECTL_CLIENT_HELP,
 	.words = 1,
 };
 

@@ -19,13 +19,15 @@ static const struct cli_usage usage = {
 	"      --cpu-mode MODE     shared, exclusive or isolated\n"
 	"  -N, --nodes LIST        only these NUMA nodes\n"
 	"  -m, --memory SIZE       memory to reserve, which becomes its limit\n"
-	"  -p, --policy WORD       memory policy: bind, preferred, preferred-many, interleave,\n"
-	"                          weighted-interleave, local; or, as an option of its own,\n"
-	"                          placement: single-numa-node, restricted, best-effort, spread\n"
-	"  -H, --hugepages SIZE    hugepages for malloc(3), \"1Gi\", or \"4Gi/1Gi\" of that size\n"
+	"  -p, --policy WORD       memory policy: bind, preferred, preferred-many,\n"
+	"                          interleave, weighted-interleave, local; or, as an\n"
+	"                          option of its own, placement: single-numa-node,\n"
+	"                          restricted, best-effort, spread\n"
+	"  -H, --hugepages SIZE    hugepages for malloc(3): \"1Gi\", or \"4Gi/1Gi\" of that\n"
+	"                          size\n"
 	"      --near DEVICE       prefer the device's NUMA node\n"
 	"      --drain MODE        when memory is drained: repin, evict or refuse\n"
-	"  -a, --annotation KEY=VALUE\n"
+	"      --annotation KEY=VALUE\n"
 	"                          any other key of a container's request\n"
 	"  -e, --each-node         one instance on each NUMA node\n"
 	"      --name NAME         its name in numastow ledger and why\n"
@@ -86,7 +88,7 @@ int main(int argc, char **argv)
 		{ "hugepages", 'H', .text = &options.hugepages },
 		{ "near", .text = &options.near },
 		{ "drain", .text = &options.drain },
-		{ "annotation", 'a', .take = run_take_annotation, .value = &options },
+		{ "annotation", .take = run_take_annotation, .value = &options },
 		{ "each-node", 'e', .flag = &options.each_node },
 		{ "name", .text = &options.name },
 		{ "user", 'u', .text = &options.user },

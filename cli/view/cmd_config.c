@@ -111,7 +111,7 @@ int cmd_config(int argc, char **argv)
 		.name = "config",
 		.arguments = "check [OPTION...] [FILE]",
 		.summary = "Check configuration files: this one, or those in /etc/numastow. Each "
-			   "is checked by the\nprogram that reads it, which is found by the "
+			   "is checked by the program that reads it, which is found by the "
 			   "file's name",
 		.options = "      --hook         config.yaml, or FILE has its form\n"
 			   "      --agent        agent.yaml, or FILE has its form\n"

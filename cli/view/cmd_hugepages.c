@@ -2,6 +2,7 @@
 /* numastow hugepages: pools of hugepages and who has them; sets, spreads, shrinks and splits them. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -60,8 +61,9 @@ int cmd_hugepages(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"hugepages",
-		"[OPTION...] [set NODES SIZE=COUNT... | spread SIZE=COUNT... |\n"
-		"       shrink [NODES [SIZE...]] | demote NODES SIZE=COUNT... | mount SIZE FOLDER]",
+		"[OPTION...] [set NODES SIZE=COUNT... |\n"
+		"       spread SIZE=COUNT... | shrink [NODES [SIZE...]] |\n"
+		"       demote NODES SIZE=COUNT... | mount SIZE FOLDER]",
 		"Show hugepages by NUMA node and who has them, or change the pools",
 		"      --compact        set, spread: compact the nodes' memory first\n"
 		"      --limit SIZE     mount: at most so much memory\n"
@@ -85,5 +87,10 @@ int cmd_hugepages(int argc, char **argv)
 	asked.n_words = argc - optind;
 	if (!asked.n_words)
 		return cli_output_run(&asked.out, show_once, &asked);
+	if (geteuid() != 0 && !asked.out.sysroot) {
+		fprintf(stderr,
+			"numastow: only root can change pools of hugepages, and mount them\n");
+		return CLI_FAILED;
+	}
 	return strcmp(asked.words[0], "mount") == 0 ? huge_mount(&asked) : huge_change(&asked);
 }

@@ -55,8 +55,8 @@ static const struct cli_column columns[] = {
 	{ "LATENCY", CLI_REAL, "ns of a load, 2 MiB pages; the best run", false, "latency_ns" },
 	{ "LATENCY-4K", CLI_REAL, "ns of a load, 4 KiB pages: with TLB misses", false,
 	  "latency_4k_ns" },
-	{ "READ", CLI_REAL, "10^6 bytes per second, loads, one thread per core; the best run",
-	  false, "read_mbps" },
+	{ "READ", CLI_REAL, "10^6 bytes per second, loads, a thread per core; best run", false,
+	  "read_mbps" },
 	{ "READ-WRITE", CLI_REAL, "the same, two loads for each non-temporal store", false,
 	  "read_write_mbps" },
 	{ "NOTE", CLI_LAST, "what was left out, and why; runs that differ by over 10 %", false,
@@ -534,12 +534,11 @@ int cmd_measure(int argc, char **argv)
 		"  -N, --node LIST      to the memory of these NUMA nodes only\n"
 		"  -l, --latency        latency only\n"
 		"  -B, --bandwidth      bandwidth only\n"
-		"      --size SIZE      a buffer of this size (4 times the largest cache, at least "
-		"256Mi)\n"
+		"      --size SIZE      of the buffer (4 times the largest cache, at least 256Mi)\n"
 		"      --runs N         this number of runs (5)\n"
 		"      --time TIME      how long a run takes (250ms)\n"
 		"  -a, --all            all pairs of nodes, also of more than 8 nodes\n"
-		"  -f, --force          also nodes where a container has exclusive CPUs\n"
+		"      --force          also nodes where a container has exclusive CPUs\n"
 		"      --save           keep the figures in " STOW_MEASURED_PATH
 		"\n" CLI_TABLE_HELP,
 		0,
@@ -557,7 +556,7 @@ int cmd_measure(int argc, char **argv)
 		{ "runs", .take = take_runs, .value = &m.options.runs },
 		{ "time", .take = take_time, .value = &m.options.time },
 		{ "all", 'a', .flag = &m.all },
-		{ "force", 'f', .flag = &m.force },
+		{ "force", .flag = &m.force },
 		{ "save", .flag = &m.save },
 		CLI_TABLE_OPTIONS(&m.out),
 		{ 0 },

@@ -56,7 +56,6 @@ static int show(void *data)
 
 static void print_columns(void)
 {
-	printf("\n");
 	cli_columns_help(show_columns);
 }
 

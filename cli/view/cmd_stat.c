@@ -93,7 +93,7 @@ int cmd_stat(int argc, char **argv)
 		.name = "stat",
 		.arguments = "[OPTION...] [--last | PID | CONTAINER | NAME]...",
 		.summary = "Show the NUMA nodes' hits and misses; or on which nodes the memory of "
-			   "processes and\ncontainers is",
+			   "processes and containers is",
 		.options = "      --meminfo        show all fields of the nodes' meminfo\n"
 			   "      --sort NODE      sort by what is on this NUMA node\n"
 			   "      --nonzero        leave out rows that are 0\n"

@@ -38,7 +38,7 @@ int cmd_status(int argc, char **argv)
 	static const struct cli_usage usage = {
 		"status",
 		"[OPTION...]",
-		"Show whether containers are placed on this machine: hooks, configuration, agent,\n"
+		"Show whether containers are placed on this machine: hooks, configuration, agent, "
 		"scheduler, Kubernetes, what is granted, the last refusals, and what to do",
 		"  -J, --json           print JSON\n"
 		"  -b, --bytes          print sizes in bytes\n"

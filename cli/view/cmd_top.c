@@ -25,7 +25,7 @@
 struct asked {
 	struct top_view view;
 	const char *sysroot;
-	bool batch, json, limited;
+	bool text, json, limited;
 	uint64_t iterations; /* 0: no limit */
 };
 
@@ -86,7 +86,7 @@ static int print(struct top_view *view, struct stow_err *err)
 	return 0;
 }
 
-static int run_batch(struct asked *asked, struct stow_err *err)
+static int run_text(struct asked *asked, struct stow_err *err)
 {
 	uint64_t pause = top_first_delay(&asked->view);
 
@@ -154,8 +154,8 @@ static int run(struct asked *asked, const char *word, struct stow_err *err)
 	if (r == 0)
 		r = top_view_read(view, err);
 	if (r == 0)
-		r = asked->batch ? run_batch(asked, err)
-				 : top_screen_run(view, asked->iterations, err);
+		r = asked->text ? run_text(asked, err)
+				: top_screen_run(view, asked->iterations, err);
 	top_view_done(view);
 	return r;
 }
@@ -172,14 +172,13 @@ int cmd_top(int argc, char **argv)
 		.name = "top",
 		.arguments = "[OPTION...] [--last | CONTAINER | PID]",
 		.summary = "Show NUMA nodes and containers, live; of the one that is named, the "
-			   "pages of its\nprocesses, too",
-		.options = "  -b, --batch          print plain text, one output below the other\n"
+			   "pages of its processes, too",
+		.options = "      --text           print plain text, one output below the other\n"
 			   "  -d, --delay TIME     read again every TIME: 500ms, 2s\n"
-			   "  -J, --json           print a JSON object for each output, as "
-			   "--batch\n"
+			   "  -J, --json           print a JSON object for each output\n"
 			   "      --last           the container that got its grant last\n"
 			   "      --filter TEXT    only containers with TEXT in the name or id\n"
-			   "  -n, --iterations N   end after N outputs\n"
+			   "      --iterations N   end after N outputs\n"
 			   "  -N, --node LIST      only these NUMA nodes in the first table\n"
 			   "      --sort COLUMN    sort containers by this column: name, grant, "
 			   "cpus,\n"
@@ -193,15 +192,15 @@ int cmd_top(int argc, char **argv)
 	bool delayed = false, sorted = false, filtered = false, last = false;
 	_cleanup_free_ char *id = NULL;
 	const struct cli_option options[] = {
-		{ "batch", 'b', .flag = &asked.batch },
+		{ "text", .flag = &asked.text },
 		{ "delay", 'd', .flag = &delayed, .argument = true, .take = cli_output_take_watch,
 		  .value = &asked.view.delay },
 		{ "filter", .flag = &filtered, .argument = true, .take = take_filter,
 		  .value = asked.view.filter },
 		{ "json", 'J', .flag = &asked.json },
 		{ "last", .flag = &last },
-		{ "iterations", 'n', .flag = &asked.limited, .argument = true,
-		  .take = take_iterations, .value = &asked.iterations },
+		{ "iterations", .flag = &asked.limited, .argument = true, .take = take_iterations,
+		  .value = &asked.iterations },
 		{ "node", 'N', .take = cli_take_nodes, .value = &asked.view.nodes },
 		{ "sort", .flag = &sorted, .argument = true, .take = take_sort,
 		  .value = &asked.view.sort },
@@ -219,7 +218,7 @@ int cmd_top(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	/* Without a terminal there is no full screen. */
-	asked.batch |= asked.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
+	asked.text |= asked.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
 	r = run(&asked, *words, &err);
 	if (r < 0 && err.msg[0])
 		(void)cli_fail(&err);

@@ -175,15 +175,14 @@ int cmd_topology(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		.name = "topology",
-		.arguments = "[--table | --tree | --firmware | --svg FILE] [OPTION...]",
+		.arguments = "[--table|--tree|--firmware|--svg FILE] [OPTION...]",
 		.summary = "Show the machine's NUMA nodes: CPUs, memory, hugepages, memory blocks, "
-			   "devices\n"
-			   "and distances",
+			   "devices and distances",
 		.options =
 			"      --table          print a table of CPUs\n"
 			"      --tree           print packages, nodes, caches, cores and CPUs as a "
 			"tree\n"
-			"      --firmware       print the firmware's tables, and where the kernel "
+			"      --firmware       the firmware's tables, and where the kernel "
 			"disagrees\n"
 			"      --svg FILE       write a picture; \"-\": to standard "
 			"output\n" CLI_OUTPUT_HELP,

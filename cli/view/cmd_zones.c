@@ -200,7 +200,7 @@ int cmd_zones(int argc, char **argv)
 		.name = "zones",
 		.arguments = "[OPTION...] [compact NODE | reclaim NODE SIZE]",
 		.summary = "Show memory zones: free memory, watermarks and where these come from, "
-			   "free blocks,\npressure. Or compact, or reclaim, the memory of one node",
+			   "free blocks, pressure. Or compact, or reclaim, the memory of one node",
 		.options = "      --lists          show the page lists of each CPU, too\n"
 			   "      --orders         show the free blocks of all sizes, "
 			   "too\n" CLI_OUTPUT_HELP,

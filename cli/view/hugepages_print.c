@@ -178,11 +178,8 @@ static void fill_settings(struct cli_table *table, const struct huge_view *view)
 {
 	for (size_t i = 0; i < view->settings.n; i++) {
 		const struct stow_knob_setting *s = &view->settings.list[i];
-		struct cli_row *row;
+		struct cli_row *row = cli_table_row(table, NULL);
 
-		if (s->state == STOW_KNOB_ABSENT)
-			continue;
-		row = cli_table_row(table, NULL);
 		cli_row_text(row, 0, s->name);
 		if (s->state == STOW_KNOB_PRESENT)
 			cli_row_text(row, 1, s->value);

@@ -226,8 +226,11 @@ static int read_users(struct cli_context *context, struct huge_view *view, struc
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; context->ledger && i < view->n_pools && r == 0; i++)
-		r = read_grants(context, view, &view->pools[i], &why);
+	for (size_t i = 0; i < view->n_pools && r == 0; i++)
+		if (context->ledger)
+			r = read_grants(context, view, &view->pools[i], &why);
+		else /* nothing was placed, unless the ledger could not be opened */
+			view->pools[i].ledger_known = context->config != NULL;
 	if (r < 0)
 		complain(&why);
 	r = read_discovered(context->root, view, err);
@@ -286,7 +289,8 @@ static int read_transparent(struct stow_root *root, struct huge_view *view,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < all.n; i++)
-		if (strcmp(all.list[i].knob->group, "thp") == 0)
+		if (strcmp(all.list[i].knob->group, "thp") == 0 &&
+		    all.list[i].state != STOW_KNOB_ABSENT)
 			all.list[n++] = all.list[i];
 	all.n = n;
 	view->settings = all;

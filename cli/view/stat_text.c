@@ -165,6 +165,7 @@ static int print_machine(const struct stat_view *view, const struct stat_view *b
 	struct cli_output plain = { .bytes = view->out->bytes };
 	_cleanup_(cli_table_free_ptr) struct cli_table *table = NULL;
 	struct cli_column columns[3];
+	bool any = false;
 	int r;
 
 	memcpy(columns, machine_columns, sizeof(columns));
@@ -178,11 +179,13 @@ static int print_machine(const struct stat_view *view, const struct stat_view *b
 		/* What a kernel does not have is not worth a line. */
 		if (view->machine[i] == STOW_UNKNOWN || (view->nonzero && !view->machine[i]))
 			continue;
+		any = true;
 		row = cli_table_row(table, NULL);
 		cli_row_text(row, MACHINE_NAME, names[i]);
 		put(row, MACHINE_VALUE, view->machine[i], before ? before->machine[i] : 0, seconds);
 	}
-	putchar('\n');
+	if (any)
+		putchar('\n');
 	return cli_table_print(table);
 }
 

@@ -101,6 +101,9 @@ static void look_at_runtime(struct status *status, int part, const char *runtime
 	else if (code == 1 && !meant)
 		status_set(status, part, STATUS_OFF, command, "is not set up: %s",
 			   cli_without_program(err));
+	else if (access(path, X_OK) < 0)
+		status_set(status, part, STATUS_UNKNOWN, command,
+			   "cannot be checked: numastow-setup is not installed");
 	else
 		status_set(status, part, code < 0 ? STATUS_UNKNOWN : STATUS_BAD, command,
 			   "cannot be checked: %s",

@@ -60,7 +60,7 @@ static SCREEN *open_terminal(struct stow_err *err)
 
 	if (!terminal) {
 		(void)stow_err_set(err, ENOTTY,
-				   "the type of the terminal (TERM) is not known; --batch needs "
+				   "the type of the terminal (TERM) is not known; --text needs "
 				   "none");
 		return NULL;
 	}

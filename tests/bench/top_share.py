@@ -45,7 +45,7 @@ def measure_top(bench, cli, say, table):
                           preexec_fn=lambda: os.write(os.open(f"{path}/cgroup.procs", os.O_WRONLY), b"0\n")) as many:
         ready = many.stdout.readline() == b"ready\n"
         rows = [["", "share of a CPU", "of an output", "wanted"]]
-        base = [cli, "top", "--batch", "--delay", "1s", "--iterations", str(SECONDS)]
+        base = [cli, "top", "--text", "--delay", "1s", "--iterations", str(SECONDS)]
         for name, words, wanted in (("all containers", [], ""), ("with that one's pages", [ID], "<= 6 %")):
             if not ready:
                 continue

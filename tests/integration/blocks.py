@@ -166,7 +166,7 @@ def sizes(machine):
     same("in the zone", [state(machine, n) for n in (4, 5, 8)], ["online_movable", "online_movable", "offline"])
     for n in (4, 5):
         machine.write(f"{MEMORY}/memory{n}/state", "online\n")
-    said = ask(machine, "online", "--json", "--blocks", "7-8")
+    said = ask(machine, "online", "--json", "7-8")
     answer = json.loads(said.out)
     same("a list as JSON", (said.code, answer["n_done"], answer["n_already"], [b["result"] for b in answer["blocks"]]),
          (0, 1, 1, ["already", "done"]))
@@ -197,7 +197,6 @@ def mistakes(machine):
                 ("half a range", "is not a range", "0x20000000"),
                 ("a range backwards", "is not a range", "0x27ffffff-0x20000000"),
                 ("a range of no whole blocks", "0x20000000-0x27ffffff is", "0x20000000-0x20000fff"),
-                ("a size that must be blocks", "is not a list", "--blocks", "1G"),
                 ("nodes and a list", '"4" is none', "--node", "1", "4"),
                 ("no nodes", "list of NUMA nodes", "--node", "", "1G")):
             refused(machine, f"{command} of {what}", words, command, *argv, code=2)

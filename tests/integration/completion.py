@@ -309,6 +309,20 @@ def check_table(commands):
         same(f"{command}: options, letters and values as in --help", options, wanted)
 
 
+COMPATIBLE = ("numactl", "taskset", "migratepages")  # have other programs' grammar
+
+
+def check_grammar():
+    """An option has one letter, or none, and a letter one option, in all commands."""
+    letters = {}
+    for command, options in read_table().items():
+        for option, (letter, value) in options.items() if command not in COMPATIBLE else ():
+            if letter:
+                letters.setdefault(letter, {}).setdefault(option.replace("--nodes", "--node"), set()).add(value)
+    same("letters of several options", {letter: sorted(o) for letter, o in letters.items() if len(o) > 1}, {})
+    same("options with a value here and without one there", [o for found in letters.values() for o, v in found.items() if len(v) > 1], [])
+
+
 def check_kubectl():
     plugin, program = os.path.join(BUILD, "kubectl-numastow"), os.path.join(HERE, "kubectl_complete-numastow")
 
@@ -332,6 +346,7 @@ def main():
     commands = dict(re.findall(r"^  ([a-z]+) +(.*)$", help_of().split("Options:")[0], re.M))
     check("--help lists commands", len(commands) > 10, commands)
     check_table(commands)
+    check_grammar()
     check_kubectl()
     with Temp() as temp:
         shells = Shells(temp)

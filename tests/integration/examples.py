@@ -39,9 +39,9 @@ TABLE = {
     "numastow stat $$": (HERE, {}, 0),
     "numastow stat --meminfo --nonzero --sort 0": (HMAT, {}, 0),
     "numastow top --sort off-node": (WATCH, {}, -signal.SIGTERM),
-    "numastow top --batch --delay 1m --iterations 10 >numa.txt": (TREE, {"1m": "100ms"}, 0),
-    "numastow top -b -n 1 $$": (HERE, {}, 0),
-    "numastow top --json -n 1 | jq '.containers[] | {id, off_node_percent}'": (TREE, {}, 0),
+    "numastow top --text --delay 1m --iterations 10 >numa.txt": (TREE, {"1m": "100ms"}, 0),
+    "numastow top --text --iterations 1 $$": (HERE, {}, 0),
+    "numastow top --json --iterations 1 | jq '.containers[] | {id, off_node_percent}'": (TREE, {}, 0),
     "numastow hugepages": (TREE, {}, 0),
     "numastow hugepages set 0-1 2Mi=512 --compact": (TREE, {}, 0),
     "numastow hugepages spread 2Mi=2048 --persist": (TREE, {}, 0),
@@ -82,7 +82,7 @@ TABLE = {
 }
 
 # What a container may be denied, or a kernel without NUMA does not have.
-NUMA = ("numastow stat $$", "numastow top -b", "numastow numactl", "numastow migrate", "numastow measure", "numastow bind --nodes",
+NUMA = ("numastow stat $$", "numastow top --text --it", "numastow numactl", "numastow migrate", "numastow measure", "numastow bind --nodes",
         "numastow doctor --program")
 
 

@@ -169,7 +169,7 @@ def all_of(root, may_fail=False):
             ("explain", "explain", "cpus=8000"), ("status", "status"), ("doctor", "doctor"),
             ("doctor-rules", "doctor", "--rules"), ("doctor-program", "doctor", "--program", "nosuch"),
             ("zones", "zones", "--lists"), ("stat", "stat"), ("stat-meminfo", "stat", "--meminfo"),
-            ("hugepages", "hugepages"), ("settings", "settings"), ("show", "show"), ("top", "top", "-n", "1", "-d", "100ms")):
+            ("hugepages", "hugepages"), ("settings", "settings"), ("show", "show"), ("top", "top", "--iterations", "1", "-d", "100ms")):
         ask(name, *words, "--json", "--sysroot", root, codes=(0, 3) if words[0] == "explain" else (0, 4), may_fail=may_fail)
 
 
@@ -334,7 +334,7 @@ def check_top(machine):
            "bytes_offline": BLOCK, "bytes_staying": 0, "release": 0, "code": 0}
     with contextlib.closing(sqlite3.connect(machine.file("/run/numastow/ledger.db"), 60)) as ledger, ledger:
         ledger.execute(f"INSERT INTO drain({', '.join(row)}) VALUES({', '.join(':' + k for k in row)})", row)
-    at = ("--json", "-n", "1", "--delay", "100ms", "--sysroot", machine.path)
+    at = ("--json", "--iterations", "1", "--delay", "100ms", "--sysroot", machine.path)
     found = ask("top", "top", *at, "800")
     same("top: the drain", found["drains"], [{"id": row["id"], "node": 1, "step": "offlining", "offline": BLOCK, "bytes": 4 * BLOCK}])
     same("top: the pages of a process", [(p["pid"], p["memory"], p["nodes"]) for p in found["pages"]["processes"]],

@@ -209,7 +209,7 @@ MORE = (["blocks", "--all", "--output-all"], ["explain", "cpus=4711", "memory=1G
         ["settings", "vm.zone_reclaim_mode", "numa_balancing"], ["config", "check"],
         ["doctor", "--program", name_of(3)], ["hugepages", "set", "0-7", "2Mi=1024"])
 CONTROL = re.compile(r"[\0-\x09\x0b-\x1f\x7f]")
-TOP = ["top", "--batch", "--iterations", "1", "--delay", "100ms"]
+TOP = ["top", "--text", "--iterations", "1", "--delay", "100ms"]
 MEASURE = ["measure", "--runs", "1", "--time", "2ms", "--size", "4Mi", "--force"]
 COLOURS = set()
 
@@ -262,6 +262,23 @@ def check_checks():
     check("what moves the cursor is no colour", CONTROL.search(SGR.sub("", "\033[31mbad\033[0m\033[2J")))
 
 
+def check_help():
+    """No line is wider than 80 columns, and the texts of the options are below each other, as are those of a list."""
+    commands = re.findall(r"^  ([a-z]+)  ", piped(["--help"])[1].split("\nOptions:")[0], re.M)
+    commands = commands[:commands.index("containers")]  # what asks the fleet prints its settings as the daemons do
+    for words in ([], *([c] for c in commands)):
+        code, text = piped([*words, "--help"])
+        bad = [line for line in text.split("\n") if len(line) > 80]
+        for part in text.split("\n\n"):
+            options = [line for line in part.split("\n") if re.match(r" {2,6}-", line)]
+            columns = {len(m[0]) for m in (re.match(r".*?\S  +(?=\S)", line[6:]) for line in options) if m}
+            bad += [part] if len(columns) > 1 else []
+        check(f"{' '.join(words)} --help: it fits, and is aligned", code == 0 and not bad, "\n# ".join(bad))
+        done = subprocess.run([NUMASTOW, *words, "--nosuch"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        check(f"{' '.join(words)} --nosuch: the message begins with the command", not words or done.returncode in (1, 2, 125) and
+              re.match(r"(numastow|taskset)[a-z -]*: ", done.stderr), done)
+
+
 def whole(screen, name):
     """Whether a name is on the screen, if need be in pieces below each other."""
     lines = screen.split("\n")
@@ -274,6 +291,7 @@ def whole(screen, name):
 
 def main():
     check_checks()
+    check_help()
     with Temp() as temp:
         machine = crowded(f"{temp}/crowded")
         loose = list(LOOSE.values())

@@ -16,8 +16,8 @@ BRIEF = ("--runs", "1", "--time", "1ms", "--size", "1Mi", "--force")
 COMMANDS = (("--help",), ("--version",), ("help", "output"), ("status",), ("config", "check"), ("topology",), ("topology", "--table"),
             ("topology", "--tree"), ("topology", "--firmware"), ("topology", "--json"), ("topology", "--svg", "-"), ("show",),
             ("show", ME), ("ledger",), ("explain", "cpus=1"), ("why",), ("blocks",), ("stat",), ("stat", "--meminfo"), ("stat", ME),
-            ("zones",), ("zones", "--json"), ("zones", "--lists", "--orders"), ("top", "-b", "-n", "1", "-d", "100ms"),
-            ("top", "--json", "-n", "1", "-d", "100ms"), ("hugepages",), ("settings",), ("settings", "--json"), ("doctor",),
+            ("zones",), ("zones", "--json"), ("zones", "--lists", "--orders"), ("top", "--text", "--iterations", "1", "-d", "100ms"),
+            ("top", "--json", "--iterations", "1", "-d", "100ms"), ("hugepages",), ("settings",), ("settings", "--json"), ("doctor",),
             ("doctor", "--rules"), ("version",), ("measure", *BRIEF), ("numactl", "--hardware"), ("numactl", "--show"),
             ("taskset", "-p", ME), ("migrate", "--dry-run", ME, "0", "0"), ("bind", "--dry-run", "--cpus", "0", ME),
             ("setup", "--help"), ("setup", "podman", "--check"), ("zones", "--help"), ("numactl", "--help"))

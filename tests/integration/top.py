@@ -327,28 +327,28 @@ def run(words, **more):
 
 
 def check_text(top):
-    done = run([*top, "--batch", "-n", "2"])
+    done = run([*top, "--text", "--iterations", "2"])
     outputs = done.stdout.split("numastow top")
-    same("--batch: exit, errors, outputs", (done.returncode, done.stderr, len(outputs)), (0, "", 3))
+    same("--text: exit, errors, outputs", (done.returncode, done.stderr, len(outputs)), (0, "", 3))
     check("only text", not re.search(r"[\0-\x09\x0b-\x1f\x7f\x80-\x9f]", done.stdout), repr(done.stdout))
     same("all containers, the largest first", rows(outputs[2])[0], "web-06")
     check("whole names, cleaned", "a?[2J?" in outputs[1] and "-long" * 20 in outputs[1], outputs[1])
-    same("a pipe is as --batch", CLOCK.sub("", run([*top, "-n", "1"]).stdout), CLOCK.sub("", "numastow top" + outputs[1].rstrip("\n") + "\n"))
-    done = run([*top, "-b", "-n", "1", name_of(5)])
+    same("a pipe is as --text", CLOCK.sub("", run([*top, "--iterations", "1"]).stdout), CLOCK.sub("", "numastow top" + outputs[1].rstrip("\n") + "\n"))
+    done = run([*top, "--text", "--iterations", "1", name_of(5)])
     check("pages of a named container", f"Pages of container {name_of(5)}: 1 process\n" in done.stdout and
           f"the-{name_of(5)}" in done.stdout, done.stdout)
-    done = run([*top, "-b", "-n", "1", "--last"])
+    done = run([*top, "--text", "--iterations", "1", "--last"])
     check("pages of the last one", f"Pages of container {name_of(CONTAINERS - 1)}: 1 process\n" in done.stdout, done.stdout)
-    done = run([*top, "-b", "-n", "1", "--last", "web"])
+    done = run([*top, "--text", "--iterations", "1", "--last", "web"])
     same("the last one, and another", (done.returncode, done.stdout), (2, ""))
-    done = run([*top, "-b", "-n", "1", "--filter", "web", "--sort", "name", "--node", "1"])
+    done = run([*top, "--text", "--iterations", "1", "--filter", "web", "--sort", "name", "--node", "1"])
     same("--filter, --sort", rows(done.stdout), sorted(name_of(i) for i in range(CONTAINERS) if i % 3 == 0))
     check("--node", "\n   1 " in done.stdout and "\n   0 " not in done.stdout, done.stdout)
-    for words, code in ((["nothing"], 1), (["4711000"], 1), (["--sort", "x"], 2), (["-n", "0"], 2), (["-d", "1ms"], 2),
+    for words, code in ((["nothing"], 1), (["4711000"], 1), (["--sort", "x"], 2), (["--iterations", "0"], 2), (["-d", "1ms"], 2),
                         (["--filter", "x" * 65], 2), (["a", "b"], 2)):
-        done = run([*top, "-b", "-n", "1", *words])
+        done = run([*top, "--text", "--iterations", "1", *words])
         check(f"{' '.join(words)[:20]}: exit {code}, one line", done.returncode == code and done.stderr.startswith("numastow: "), done)
-    with subprocess.Popen([NUMASTOW, *top, "--batch"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([NUMASTOW, *top, "--text"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()
         same("a reader that ends, ends it", process.wait(timeout=WITHIN), -signal.SIGPIPE)
@@ -364,7 +364,7 @@ def documents(text):
 
 def check_json(top):
     """The same as in the text, an object for each output."""
-    done = run([*top, "--json", "-n", "3", "--sort", "name", "--filter", "web", "--node", "2-3"])
+    done = run([*top, "--json", "--iterations", "3", "--sort", "name", "--filter", "web", "--node", "2-3"])
     same("--json: exit, errors", (done.returncode, done.stderr), (0, ""))
     found = documents(done.stdout)
     same("an object for each output, as its schema has it", [list(VALIDATORS["top"].iter_errors(d)) for d in found], [[], [], []])
@@ -384,7 +384,7 @@ def check_json(top):
         same("balancing", (document["balancing"]["numa_balancing"], document["balancing"]["hint_faults"],
                            document["balancing"]["local_percent"]), (1, 0, None))
         same("nothing was named", document["pages"], None)
-    found = documents(run([*top, "--json", "-n", "1", HOSTILE]).stdout)
+    found = documents(run([*top, "--json", "--iterations", "1", HOSTILE]).stdout)
     same("without a grant", [(c["grant"], c["n_cpus"], c["promised"]) for c in found[0]["containers"] if c["id"] == HOSTILE],
          [(None, None, None)])
 
@@ -401,7 +401,7 @@ def check_rights(temp):
     for name in ("numastow", "numastow-top"):
         shutil.copy(os.path.join(BUILD, name), temp)
     os.chmod(temp, 0o755)
-    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{temp}/numastow", "top", "-n", "1"],
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{temp}/numastow", "top", "--iterations", "1"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=WITHIN)
     check("without root", done.returncode == 0 and "NODE" in done.stdout and done.stderr == "", done)
     hidden = os.path.exists("/run/numastow/ledger.db")

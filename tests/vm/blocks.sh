@@ -117,7 +117,7 @@ sizes()
 	beside "addresses" -e -z Movable "$range" -- online --zone movable "$range"
 	counted 3 0 0
 	said 0 "$numastow" offline --quiet "$blocks"
-	beside "blocks" -e -z Movable -b "$first-$((first + 1))" -- online --zone movable -b "$first-$((first + 1))"
+	beside "blocks" -e -z Movable -b "$first-$((first + 1))" -- online --zone movable "$first-$((first + 1))"
 	beside "addresses go offline" -d "$range" -- offline "$range"
 	want=$(states)
 	said 3 "$numastow" online 64G
