@@ -149,18 +149,19 @@ static int show(const struct asked *asked, struct stow_err *err)
 int cmd_blocks(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"blocks",
-		"[OPTION...]",
-		"Show the memory blocks: their addresses, devices, and whether they can be removed",
-		"  -a, --all            print one line for each block\n"
-		"  -N, --node LIST      only blocks of these NUMA nodes\n"
-		"      --owners         show their contents and owners (root only)\n"
-		"  -J, --json           print JSON, see numastow-blocks(1)\n" CLI_STYLE_HELP
-			CLI_BYTES_HELP "  -s, --sysroot DIR    read /sys and /proc below DIR, a "
-		"copy of a machine's\n"
-		"  -h, --help           print this text\n",
-		0,
-		NULL
+		.name = "blocks",
+		.arguments = "[OPTION...]",
+		.summary = "Show the memory blocks: their addresses, devices, and whether they can "
+			   "be removed",
+		.options =
+			"  -a, --all            print one line for each block\n"
+			"  -N, --node LIST      only blocks of these NUMA nodes\n"
+			"      --owners         show their contents and owners (root only)\n"
+			"  -J, --json           print JSON, see numastow-blocks(1)\n" CLI_STYLE_HELP
+				CLI_BYTES_HELP
+			"  -s, --sysroot DIR    read /sys and /proc below DIR, a "
+			"copy of a machine's\n"
+			"  -h, --help           print this text\n",
 	};
 	struct asked asked = { .sysroot = "/" };
 	const struct cli_option options[] = {

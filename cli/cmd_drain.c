@@ -228,7 +228,11 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 int cmd_drain(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"drain", arguments, "Remove memory from a running machine", help, 1, NULL
+		.name = "drain",
+		.arguments = arguments,
+		.summary = "Remove memory from a running machine",
+		.options = help,
+		.words = 1,
 	};
 	struct asked asked = { 0 };
 	struct drain_asked *d = &asked.drain;

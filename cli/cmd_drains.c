@@ -81,14 +81,14 @@ static int show(const struct asked *asked)
 int cmd_drains(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"drains",
-		"[OPTION...] [--cluster | MACHINE]",
-		"Show running drains of this machine, or of the fleet",
-		"      --cluster        the scheduler's drains, of all machines or of MACHINE\n"
-		"  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
-		"  -h, --help           print this text\n" CLI_FLEET_HELP,
-		1,
-		NULL
+		.name = "drains",
+		.arguments = "[OPTION...] [--cluster | MACHINE]",
+		.summary = "Show running drains of this machine, or of the fleet",
+		.options = "      --cluster        the scheduler's drains, of all machines or of "
+			   "MACHINE\n"
+			   "  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+			   "  -h, --help           print this text\n" CLI_FLEET_HELP,
+		.words = 1,
 	};
 	struct asked asked = { 0 };
 	bool fleet = false;
@@ -135,16 +135,17 @@ static int cancel(const char *id, bool json)
 
 int cmd_cancel(int argc, char **argv)
 {
-	static const struct cli_usage usage = { "cancel",
-						"[--cluster] [ID]",
-						"Cancel a drain and undo it",
-						"  --cluster      cancel a drain of the scheduler\n"
-						"  -J, --json     as JSON\n"
-						"  -h, --help     print this text\n"
-						"  ID             a drain's id or the beginning of "
-						"it; without it, the only drain\n" CLI_FLEET_HELP,
-						1,
-						NULL };
+	static const struct cli_usage usage = {
+		.name = "cancel",
+		.arguments = "[--cluster] [ID]",
+		.summary = "Cancel a drain and undo it",
+		.options = "  --cluster      cancel a drain of the scheduler\n"
+			   "  -J, --json     as JSON\n"
+			   "  -h, --help     print this text\n"
+			   "  ID             a drain's id or the beginning of "
+			   "it; without it, the only drain\n" CLI_FLEET_HELP,
+		.words = 1,
+	};
 	bool fleet = false, json = false;
 	const struct cli_option options[] = { { "cluster", .flag = &fleet },
 					      { "json", 'J', .flag = &json },

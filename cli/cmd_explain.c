@@ -90,20 +90,22 @@ static int explain(const struct options *options, const struct cli_asked *asked)
 int cmd_explain(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"explain",
-		"[OPTION...] [KEY=VALUE...]",
-		"Show where a request would be placed and why, or why it would be refused",
-		"      --file FILE       read annotations from a JSON file; - for standard input\n"
-		"      --container NAME  the container of the pod, for KEY.NAME\n"
-		"      --namespace NAME  the namespace whose caps apply\n"
-		"      --nodes-only      print the NUMA nodes only, as a list: 0,2-3\n"
-		"  -J, --json            print JSON\n"
-		"  -q, --quiet           print errors only: the exit code is 3 without room\n"
-		"  -s, --sysroot DIR     read a copied tree\n"
-		"  -h, --help            print this text\n"
-		"  KEY                   an annotation, with or without numastow.io/\n",
-		INT_MAX,
-		NULL
+		.name = "explain",
+		.arguments = "[OPTION...] [KEY=VALUE...]",
+		.summary =
+			"Show where a request would be placed and why, or why it would be refused",
+		.options = "      --file FILE       read annotations from a JSON file; - for "
+			   "standard input\n"
+			   "      --container NAME  the container of the pod, for KEY.NAME\n"
+			   "      --namespace NAME  the namespace whose caps apply\n"
+			   "      --nodes-only      print the NUMA nodes only, as a list: 0,2-3\n"
+			   "  -J, --json            print JSON\n"
+			   "  -q, --quiet           print errors only: the exit code is 3 without "
+			   "room\n"
+			   "  -s, --sysroot DIR     read a copied tree\n"
+			   "  -h, --help            print this text\n"
+			   "  KEY                   an annotation, with or without numastow.io/\n",
+		.words = INT_MAX,
 	};
 	_cleanup_(cli_asked_done) struct cli_asked asked = { 0 };
 	struct options options = { 0 };

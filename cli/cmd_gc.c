@@ -135,14 +135,12 @@ static int gc(bool rebuild, bool quiet)
 int cmd_gc(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"gc",
-		"[--quiet] [--rebuild]",
-		"Reclaim what ended containers and killed hooks left behind",
-		"  -q, --quiet    print nothing if there was nothing to do\n"
-		"      --rebuild  replace a damaged ledger by a new one\n"
-		"  -h, --help     print this text\n",
-		0,
-		NULL
+		.name = "gc",
+		.arguments = "[--quiet] [--rebuild]",
+		.summary = "Reclaim what ended containers and killed hooks left behind",
+		.options = "  -q, --quiet    print nothing if there was nothing to do\n"
+			   "      --rebuild  replace a damaged ledger by a new one\n"
+			   "  -h, --help     print this text\n",
 	};
 	bool rebuild = false, quiet = false;
 	const struct cli_option options[] = { { "rebuild", .flag = &rebuild },
@@ -193,13 +191,12 @@ static int give_back(const char *id, const char *kind, const char *text)
 int cmd_release(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"release",
-		"ID | --last",
-		"Release a container's grant. A container that still runs gets back its former "
-		"CPUs, nodes and limits",
-		"      --last  the container that got its grant last\n" NAME_HELP,
-		1,
-		NULL
+		.name = "release",
+		.arguments = "ID | --last",
+		.summary = "Release a container's grant. A container that still runs gets back "
+			   "its former CPUs, nodes and limits",
+		.options = "      --last  the container that got its grant last\n" NAME_HELP,
+		.words = 1,
 	};
 	bool last = false;
 	const struct cli_option options[] = { { "last", .flag = &last }, { 0 } };
@@ -236,14 +233,15 @@ static int restore_all(void)
 int cmd_restore(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"restore",
-		"--all | ID | --last",
-		"Undo placements. Running containers go on with their former CPUs, nodes and "
-		"limits",
-		"  -a, --all   undo all placements\n"
-		"      --last  that of the container that got its grant last\n" NAME_HELP,
-		1,
-		NULL
+		.name = "restore",
+		.arguments = "--all | ID | --last",
+		.summary = "Undo placements. Running containers go on with their former CPUs, "
+			   "nodes and "
+			   "limits",
+		.options =
+			"  -a, --all   undo all placements\n"
+			"      --last  that of the container that got its grant last\n" NAME_HELP,
+		.words = 1,
 	};
 	bool all = false, last = false;
 	const struct cli_option options[] = { { "all", 'a', .flag = &all },

@@ -35,14 +35,12 @@ static int show(const struct asked *asked, struct stow_err *err)
 int cmd_ledger(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"ledger",
-		"[OPTION...]",
-		"Show the grants of this machine's containers",
-		"  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
-		"  -s, --sysroot DIR    read the ledger of a copied tree\n"
-		"  -h, --help           print this text\n",
-		0,
-		NULL
+		.name = "ledger",
+		.arguments = "[OPTION...]",
+		.summary = "Show the grants of this machine's containers",
+		.options = "  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+			   "  -s, --sysroot DIR    read the ledger of a copied tree\n"
+			   "  -h, --help           print this text\n",
 	};
 	struct asked asked = { 0 };
 	const struct cli_option options[] = { { "json", 'J', .flag = &asked.json },

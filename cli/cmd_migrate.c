@@ -399,11 +399,6 @@ static int run(struct migrate *m, const char *word, char **nodes, struct stow_er
 	return r < 0 ? r : count_pages(m, m->after, err);
 }
 
-static int take_size(const char *text, void *value, struct stow_err *err)
-{
-	return stow_parse_quantity(text, value, err);
-}
-
 static int take_time(const char *text, void *value, struct stow_err *err)
 {
 	int r = stow_parse_duration(text, value, err);
@@ -445,7 +440,7 @@ int cmd_migrate(int argc, char **argv)
 						     .bar.terminal = isatty(STDOUT_FILENO) };
 	const struct cli_option options[] = {
 		{ "last", .flag = &m.last },
-		{ "batch", .take = take_size, .value = &m.batch },
+		{ "batch", .take = cli_take_size, .value = &m.batch },
 		{ "pause", .take = take_time, .value = &m.pause },
 		{ "dry-run", .flag = &m.dry_run },
 		{ "json", 'J', .flag = &m.json },

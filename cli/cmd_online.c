@@ -216,11 +216,6 @@ static int parse_zone(const char *word, void *value, struct stow_err *err)
 	return 0;
 }
 
-static int parse_timeout(const char *text, void *value, struct stow_err *err)
-{
-	return stow_parse_duration(text, value, err);
-}
-
 #define COMMON_OPTIONS(a)                                                                   \
 	{ "dry-run", .flag = &(a)->dry_run },                                               \
 		{ "node", 'N', .take = cli_take_nodes, .value = &(a)->nodes },              \
@@ -241,15 +236,16 @@ static int parse_timeout(const char *text, void *value, struct stow_err *err)
 int cmd_online(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"online",
-		"[OPTION...] BLOCKS | ADDRESSES | SIZE",
-		"Bring memory online: blocks (48-55,60), addresses (0x40000000-0x7fffffff), or so "
-		"much of what is offline (4G), from the lowest block",
-		"  -z, --zone ZONE    movable: what is put there can leave again; kernel: for\n"
-		"                     anything. The kernel's own choice when not "
-		"given\n" COMMON_HELP,
-		INT_MAX,
-		NULL
+		.name = "online",
+		.arguments = "[OPTION...] BLOCKS | ADDRESSES | SIZE",
+		.summary = "Bring memory online: blocks (48-55,60), addresses "
+			   "(0x40000000-0x7fffffff), or so "
+			   "much of what is offline (4G), from the lowest block",
+		.options = "  -z, --zone ZONE    movable: what is put there can leave again; "
+			   "kernel: for\n"
+			   "                     anything. The kernel's own choice when not "
+			   "given\n" COMMON_HELP,
+		.words = INT_MAX,
 	};
 	struct online_asked asked = { .sysroot = "/" };
 	const struct cli_option options[] = {
@@ -263,18 +259,20 @@ int cmd_online(int argc, char **argv)
 int cmd_offline(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"offline",
-		"[OPTION...] BLOCKS | ADDRESSES | SIZE",
-		"Take memory offline, one block after the other: blocks (48-55,60), addresses "
-		"(0x40000000-0x7fffffff), or so much of what can go offline (4G), from the highest "
-		"block. "
-		"The kernel moves what is in them",
-		"  -t, --timeout TIME give up on a block after this time (10s)\n" COMMON_HELP,
-		INT_MAX,
-		NULL
+		.name = "offline",
+		.arguments = "[OPTION...] BLOCKS | ADDRESSES | SIZE",
+		.summary = "Take memory offline, one block after the other: blocks (48-55,60), "
+			   "addresses "
+			   "(0x40000000-0x7fffffff), or so much of what can go offline (4G), from "
+			   "the highest "
+			   "block. "
+			   "The kernel moves what is in them",
+		.options = "  -t, --timeout TIME give up on a block after this time "
+			   "(10s)\n" COMMON_HELP,
+		.words = INT_MAX,
 	};
 	struct online_asked asked = { .sysroot = "/", .offline = true, .timeout = OFFLINE_TIMEOUT };
-	const struct cli_option options[] = { { "timeout", 't', .take = parse_timeout,
+	const struct cli_option options[] = { { "timeout", 't', .take = cli_take_time,
 						.value = &asked.timeout },
 					      COMMON_OPTIONS(&asked) };
 	int r = cli_options(&usage, options, argc, argv);

@@ -253,13 +253,12 @@ static int print_json(const struct program *found, const struct groups *groups)
 int cmd_version(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"version",
-		"[--json]",
-		"Show the versions of numastow's programs and their libraries, and of this "
-		"machine's cgroups",
-		"  -J, --json  print JSON\n",
-		0,
-		NULL
+		.name = "version",
+		.arguments = "[--json]",
+		.summary =
+			"Show the versions of numastow's programs and their libraries, and of this "
+			"machine's cgroups",
+		.options = "  -J, --json  print JSON\n",
 	};
 	bool json = false;
 	const struct cli_option options[] = { { "json", 'J', .flag = &json }, { 0 } };

@@ -156,19 +156,23 @@ static int take_since(const char *text, void *value, struct stow_err *err)
 int cmd_why(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"why",
-		"[OPTION...] [ID | --last]",
-		"Show where a container was placed or why it was refused, and what happened since",
-		"  -f, --follow       print new events as they come, until interrupted\n"
-		"      --last         the container of the newest event\n"
-		"  -S, --since TIME   events since then: \"1h ago\", today, \"2026-01-31 12:00\"\n"
-		"  -J, --json         print JSON; with --follow, one object after another\n"
-		"  -s, --sysroot DIR  read the ledger of a copied tree\n"
-		"  -h, --help         print this text\n"
-		"  ID                 a container's id, the beginning of it, or its name; without\n"
-		"                     it, the newest 100 events of all, or all since --since\n",
-		1,
-		NULL
+		.name = "why",
+		.arguments = "[OPTION...] [ID | --last]",
+		.summary = "Show where a container was placed or why it was refused, and what "
+			   "happened since",
+		.options =
+			"  -f, --follow       print new events as they come, until interrupted\n"
+			"      --last         the container of the newest event\n"
+			"  -S, --since TIME   events since then: \"1h ago\", today, \"2026-01-31 "
+			"12:00\"\n"
+			"  -J, --json         print JSON; with --follow, one object after another\n"
+			"  -s, --sysroot DIR  read the ledger of a copied tree\n"
+			"  -h, --help         print this text\n"
+			"  ID                 a container's id, the beginning of it, or its name; "
+			"without\n"
+			"                     it, the newest 100 events of all, or all since "
+			"--since\n",
+		.words = 1,
 	};
 	struct asked asked = { 0 };
 	const struct cli_option options[] = { { "follow", 'f', .flag = &asked.follow },

@@ -55,9 +55,15 @@ void json_put_amount(struct json_writer *w, json_object *to, const char *key, ui
 void json_put_set(struct json_writer *w, json_object *to, const char *key,
 		  const struct stow_idset *set)
 {
+	json_put_known_set(w, to, key, true, set);
+}
+
+void json_put_known_set(struct json_writer *w, json_object *to, const char *key, bool known,
+			const struct stow_idset *set)
+{
 	_cleanup_free_ char *list = stow_idset_to_list(set);
 
-	json_put(w, to, key, list ? json_object_new_string(list) : NULL);
+	json_put_known(w, to, key, known, list ? json_object_new_string(list) : NULL);
 }
 
 void json_put_node(struct json_writer *w, json_object *to, int node)

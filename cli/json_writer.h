@@ -29,9 +29,11 @@ void json_put_text(struct json_writer *w, json_object *to, const char *key, cons
 void json_put_number(struct json_writer *w, json_object *to, const char *key, int64_t number);
 /* Add an amount, or null for UINT64_MAX, which stands for unknown. */
 void json_put_amount(struct json_writer *w, json_object *to, const char *key, uint64_t amount);
-/* Add a set as a list, as in "0-3,8". */
+/* Add a set as a list, as in "0-3,8"; with `known`, null where it is not known. */
 void json_put_set(struct json_writer *w, json_object *to, const char *key,
 		  const struct stow_idset *set);
+void json_put_known_set(struct json_writer *w, json_object *to, const char *key, bool known,
+			const struct stow_idset *set);
 /* Add the number of a NUMA node, or null for a negative one. */
 void json_put_node(struct json_writer *w, json_object *to, int node);
 /* Add the physical addresses of `size` bytes from `start` as "range", as lsmem(1) has it. */

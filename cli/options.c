@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/fit.h"
 #include "base/idset.h"
+#include "base/parse.h"
 #include "cli/cli.h"
 
 #define OPTIONS_MAX 32
@@ -22,7 +23,7 @@ static void print_usage(const struct cli_usage *usage)
 	       *usage->arguments ? " " : "", usage->arguments, summary ? summary : usage->summary,
 	       usage->options);
 	if (usage->more)
-		usage->more();
+		usage->more(usage->columns);
 }
 
 static int take(const struct cli_option *option, const char *text, struct stow_err *err)
@@ -106,4 +107,14 @@ int cli_take_nodes(const char *text, void *value, struct stow_err *err)
 		return stow_err_set(err, EINVAL,
 				    "\"\": expected a list of NUMA nodes as \"0,2-3\"");
 	return r;
+}
+
+int cli_take_size(const char *text, void *value, struct stow_err *err)
+{
+	return stow_parse_quantity(text, value, err);
+}
+
+int cli_take_time(const char *text, void *value, struct stow_err *err)
+{
+	return stow_parse_duration(text, value, err);
 }

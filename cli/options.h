@@ -11,13 +11,16 @@
 /* As `words`: a command with its own options follows, so options end at the first word. */
 #define CLI_COMMAND (-1)
 
+struct cli_column;
+
 struct cli_usage {
 	const char *name;
 	const char *arguments; /* for the synopsis */
 	const char *summary;
 	const char *options; /* their help, one per line */
 	int words;	     /* the maximum; the subcommand checks the minimum; or CLI_COMMAND */
-	void (*more)(void);  /* prints what follows the options; may be NULL */
+	void (*more)(const struct cli_column *columns); /* prints what follows; may be NULL */
+	const struct cli_column *columns;		/* of its table, for `more` */
 };
 
 /* An option sets a flag, or `text` to its argument, or `take` parses its argument into `value`. An
@@ -43,6 +46,10 @@ int cli_options(const struct cli_usage *usage, const struct cli_option *options,
 /* Parse a list of NUMA nodes into a struct stow_idset, for an option's `take`. -EINVAL: it is none,
  * or is empty. */
 int cli_take_nodes(const char *text, void *value, struct stow_err *err);
+
+/* The same for a size or a duration and a uint64_t. */
+int cli_take_size(const char *text, void *value, struct stow_err *err);
+int cli_take_time(const char *text, void *value, struct stow_err *err);
 
 /* The options of util-linux's commands for tables, for a `style` with the fields of struct
  * stow_grid_style (base/grid.h), and their help. */

@@ -53,17 +53,18 @@ int cli_each_process(struct stow_root *root, const char *name, cli_visit_process
 	_cleanup_closedir_ DIR *d = stow_root_opendir(root, err, "/proc");
 	const struct dirent *e;
 	char command[64];
+	uint64_t pid;
 	int sum = 0, r;
 
 	if (!d)
 		return -errno;
 	while ((e = readdir(d))) {
-		if (!cli_is_pid(e->d_name) ||
+		if (stow_parse_u64(e->d_name, INT_MAX, &pid, NULL) < 0 ||
 		    (name && (stow_root_read_buf(root, command, sizeof(command), NULL,
 						 "/proc/%s/comm", e->d_name) < 0 ||
 			      strcmp(command, name) != 0)))
 			continue;
-		r = visit(ctx, (pid_t)strtol(e->d_name, NULL, 10), err);
+		r = visit(ctx, (pid_t)pid, err);
 		if (r < 0 && r != -ESRCH)
 			return r;
 		sum += r > 0 ? r : 0;

@@ -182,14 +182,6 @@ static void put_locality(struct json_writer *w, json_object *o, const struct sto
 	json_put(w, o, "access", access_json(w, node));
 }
 
-static void put_list(struct json_writer *w, json_object *o, const char *key, bool known,
-		     const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_put_known(w, o, key, known, list ? json_object_new_string(list) : NULL);
-}
-
 static void put_figure(struct json_writer *w, json_object *o, const char *key, double value)
 {
 	json_put_known(w, o, key, value > 0, json_object_new_double(value));
@@ -240,12 +232,12 @@ static void put_machine_locality(struct json_writer *w, json_object *o,
 		    *tiers = json_object_new_array();
 
 	for (int s = 0; s < STOW_NODE_STATES; s++)
-		put_list(w, states, stow_node_state_name((enum stow_node_state)s), l->known[s],
-			 &l->states[s]);
+		json_put_known_set(w, states, stow_node_state_name((enum stow_node_state)s),
+				   l->known[s], &l->states[s]);
 	STOW_IDSET_FOR(tier, &l->tiers)
 		json_append(w, tiers, json_object_new_int(tier));
-	put_list(w, hotplug, "possible_cpus", l->cpus_known, &l->possible_cpus);
-	put_list(w, hotplug, "present_cpus", l->cpus_known, &l->present_cpus);
+	json_put_known_set(w, hotplug, "possible_cpus", l->cpus_known, &l->possible_cpus);
+	json_put_known_set(w, hotplug, "present_cpus", l->cpus_known, &l->present_cpus);
 	json_put(w, hotplug, "memory", json_object_new_boolean(view->blocks->block_size != 0));
 	json_put(w, o, "version", json_object_new_string(STOW_VERSION));
 	json_put(w, o, "node_states", states);

@@ -11,32 +11,32 @@
 #include "cli/run/run.h"
 
 static const struct cli_usage usage = {
-	"run",
-	"[OPTION...] [--] COMMAND [ARGUMENT...]",
-	"Run a program on NUMA nodes that are granted to it as to a container",
-	"  -c, --cpus NUMBER       CPUs, as hardware threads\n"
-	"  -x, --exclusive         CPUs of its own: --cpu-mode exclusive\n"
-	"      --cpu-mode MODE     shared, exclusive or isolated\n"
-	"  -N, --nodes LIST        only these NUMA nodes\n"
-	"  -m, --memory SIZE       memory to reserve, which becomes its limit\n"
-	"  -p, --policy WORD       memory policy: bind, preferred, preferred-many,\n"
-	"                          interleave, weighted-interleave, local; or, as an\n"
-	"                          option of its own, placement: single-numa-node,\n"
-	"                          restricted, best-effort, spread\n"
-	"  -H, --hugepages SIZE    hugepages for malloc(3): \"1Gi\", or \"4Gi/1Gi\" of that\n"
-	"                          size\n"
-	"      --near DEVICE       prefer the device's NUMA node\n"
-	"      --drain MODE        when memory is drained: repin, evict or refuse\n"
-	"      --annotation KEY=VALUE\n"
-	"                          any other key of a container's request\n"
-	"  -e, --each-node         one instance on each NUMA node\n"
-	"      --name NAME         its name in numastow ledger and why\n"
-	"  -u, --user USER         run it as this user\n"
-	"      --slice UNIT        systemd's slice for it\n"
-	"  -q, --quiet             do not say what needs root\n"
-	"  -h, --help              print this text\n",
-	CLI_COMMAND,
-	NULL
+	.name = "run",
+	.arguments = "[OPTION...] [--] COMMAND [ARGUMENT...]",
+	.summary = "Run a program on NUMA nodes that are granted to it as to a container",
+	.options = "  -c, --cpus NUMBER       CPUs, as hardware threads\n"
+		   "  -x, --exclusive         CPUs of its own: --cpu-mode exclusive\n"
+		   "      --cpu-mode MODE     shared, exclusive or isolated\n"
+		   "  -N, --nodes LIST        only these NUMA nodes\n"
+		   "  -m, --memory SIZE       memory to reserve, which becomes its limit\n"
+		   "  -p, --policy WORD       memory policy: bind, preferred, preferred-many,\n"
+		   "                          interleave, weighted-interleave, local; or, as an\n"
+		   "                          option of its own, placement: single-numa-node,\n"
+		   "                          restricted, best-effort, spread\n"
+		   "  -H, --hugepages SIZE    hugepages for malloc(3): \"1Gi\", or \"4Gi/1Gi\" of "
+		   "that\n"
+		   "                          size\n"
+		   "      --near DEVICE       prefer the device's NUMA node\n"
+		   "      --drain MODE        when memory is drained: repin, evict or refuse\n"
+		   "      --annotation KEY=VALUE\n"
+		   "                          any other key of a container's request\n"
+		   "  -e, --each-node         one instance on each NUMA node\n"
+		   "      --name NAME         its name in numastow ledger and why\n"
+		   "  -u, --user USER         run it as this user\n"
+		   "      --slice UNIT        systemd's slice for it\n"
+		   "  -q, --quiet             do not say what needs root\n"
+		   "  -h, --help              print this text\n",
+	.words = CLI_COMMAND,
 };
 
 static int run_one(const struct run_options *options)

@@ -126,18 +126,20 @@ static int run(struct asked *asked)
 int cmd_doctor(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"doctor",
-		"[OPTION...]",
-		"Show what costs NUMA locality on this machine: evidence, consequence, what mends "
-		"it",
-		"      --interval TIME  count for this time, not since the boot\n"
-		"      --level LEVEL    leave out what is less grave: problem, advice\n"
-		"      --program NAME   advise for a program, by name or PID\n"
-		"      --kind KIND      of its accesses: latency, capacity, shared-read-only,\n"
-		"                       shared-read-write, per-thread\n"
-		"      --rules          list the rules\n" CLI_OUTPUT_HELP,
-		0,
-		doctor_help,
+		.name = "doctor",
+		.arguments = "[OPTION...]",
+		.summary = "Show what costs NUMA locality on this machine: evidence, consequence, "
+			   "what mends "
+			   "it",
+		.options = "      --interval TIME  count for this time, not since the boot\n"
+			   "      --level LEVEL    leave out what is less grave: problem, advice\n"
+			   "      --program NAME   advise for a program, by name or PID\n"
+			   "      --kind KIND      of its accesses: latency, capacity, "
+			   "shared-read-only,\n"
+			   "                       shared-read-write, per-thread\n"
+			   "      --rules          list the rules\n" CLI_OUTPUT_HELP,
+		.more = cli_columns_help,
+		.columns = doctor_columns,
 	};
 	struct asked asked = { .out.sysroot = "/", .level = STOW_FINDING_INFORMATION };
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;

@@ -47,34 +47,25 @@ static int show_once(void *data)
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
-static int take_limit(const char *text, void *value, struct stow_err *err)
-{
-	return stow_parse_quantity(text, value, err);
-}
-
-static void print_columns(void)
-{
-	cli_columns_help(hugepages_columns);
-}
-
 int cmd_hugepages(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"hugepages",
-		"[OPTION...] [set NODES SIZE=COUNT... |\n"
-		"       spread SIZE=COUNT... | shrink [NODES [SIZE...]] |\n"
-		"       demote NODES SIZE=COUNT... | mount SIZE FOLDER]",
-		"Show hugepages by NUMA node and who has them, or change the pools",
-		"      --compact        set, spread: compact the nodes' memory first\n"
-		"      --limit SIZE     mount: at most so much memory\n"
-		"      --persist        do the same at each boot\n" CLI_OUTPUT_HELP,
-		64,
-		print_columns
+		.name = "hugepages",
+		.arguments = "[OPTION...] [set NODES SIZE=COUNT... |\n"
+			     "       spread SIZE=COUNT... | shrink [NODES [SIZE...]] |\n"
+			     "       demote NODES SIZE=COUNT... | mount SIZE FOLDER]",
+		.summary = "Show hugepages by NUMA node and who has them, or change the pools",
+		.options = "      --compact        set, spread: compact the nodes' memory first\n"
+			   "      --limit SIZE     mount: at most so much memory\n"
+			   "      --persist        do the same at each boot\n" CLI_OUTPUT_HELP,
+		.words = 64,
+		.more = cli_columns_help,
+		.columns = hugepages_columns,
 	};
 	struct huge_asked asked = { 0 };
 	const struct cli_option options[] = {
 		{ "compact", .flag = &asked.compact },
-		{ "limit", .take = take_limit, .value = &asked.limit },
+		{ "limit", .take = cli_take_size, .value = &asked.limit },
 		{ "persist", .flag = &asked.persist },
 		CLI_OUTPUT_OPTIONS(&asked.out),
 		{ 0 },

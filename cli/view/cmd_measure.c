@@ -254,8 +254,8 @@ static void measure_pair(struct measure *m, size_t from, size_t to)
 	char note[512] = "", buf[160];
 	const char *why = why_not(m, a, b, buf, sizeof(buf));
 
-	cli_row_number(row, FROM, (uint64_t)a->id);
-	cli_row_number(row, TO, (uint64_t)b->id);
+	cli_row_id(row, FROM, a->id);
+	cli_row_id(row, TO, b->id);
 	show_firmware(m, row, from, to);
 	if (why) {
 		cli_row_format(row, NOTE, "not measured: %s", why);
@@ -509,11 +509,6 @@ static int run(struct measure *m, struct stow_err *err)
 	return r;
 }
 
-static void print_columns(void)
-{
-	cli_columns_help(columns);
-}
-
 static void measure_done(struct measure *m)
 {
 	cli_table_free(m->table);
@@ -527,22 +522,24 @@ static void measure_done(struct measure *m)
 int cmd_measure(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"measure",
-		"[OPTION...]",
-		"Measure latency and bandwidth of memory, from each NUMA node to each",
-		"      --from LIST      from the CPUs of these NUMA nodes only\n"
-		"  -N, --node LIST      to the memory of these NUMA nodes only\n"
-		"  -l, --latency        latency only\n"
-		"  -B, --bandwidth      bandwidth only\n"
-		"      --size SIZE      of the buffer (4 times the largest cache, at least 256Mi)\n"
-		"      --runs N         this number of runs (5)\n"
-		"      --time TIME      how long a run takes (250ms)\n"
-		"  -a, --all            all pairs of nodes, also of more than 8 nodes\n"
-		"      --force          also nodes where a container has exclusive CPUs\n"
-		"      --save           keep the figures in " STOW_MEASURED_PATH
-		"\n" CLI_TABLE_HELP,
-		0,
-		print_columns
+		.name = "measure",
+		.arguments = "[OPTION...]",
+		.summary = "Measure latency and bandwidth of memory, from each NUMA node to each",
+		.options =
+			"      --from LIST      from the CPUs of these NUMA nodes only\n"
+			"  -N, --node LIST      to the memory of these NUMA nodes only\n"
+			"  -l, --latency        latency only\n"
+			"  -B, --bandwidth      bandwidth only\n"
+			"      --size SIZE      of the buffer (4 times the largest cache, at least "
+			"256Mi)\n"
+			"      --runs N         this number of runs (5)\n"
+			"      --time TIME      how long a run takes (250ms)\n"
+			"  -a, --all            all pairs of nodes, also of more than 8 nodes\n"
+			"      --force          also nodes where a container has exclusive CPUs\n"
+			"      --save           keep the figures in " STOW_MEASURED_PATH
+			"\n" CLI_TABLE_HELP,
+		.more = cli_columns_help,
+		.columns = columns,
 	};
 	_cleanup_(measure_done) struct measure m = {
 		.options = { .runs = 5, .time = 250 * STOW_MILLISECOND }

@@ -243,22 +243,20 @@ static int change_settings(const struct asked *asked)
 	return !failed ? CLI_OK : done ? CLI_PARTIAL : CLI_FAILED;
 }
 
-static void print_columns(void)
-{
-	cli_columns_help(settings_columns);
-}
-
 int cmd_settings(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"settings",
-		"[OPTION...] [NAME[=VALUE]...]",
-		"Show the kernel's NUMA-related settings, or set them and read them back",
-		"  -a, --all            show also settings that this kernel does not have\n"
-		"      --persist        set the value, or the present one, at each "
-		"boot\n" CLI_OUTPUT_HELP,
-		64,
-		print_columns
+		.name = "settings",
+		.arguments = "[OPTION...] [NAME[=VALUE]...]",
+		.summary =
+			"Show the kernel's NUMA-related settings, or set them and read them back",
+		.options =
+			"  -a, --all            show also settings that this kernel does not have\n"
+			"      --persist        set the value, or the present one, at each "
+			"boot\n" CLI_OUTPUT_HELP,
+		.words = 64,
+		.more = cli_columns_help,
+		.columns = settings_columns,
 	};
 	struct asked asked = { 0 };
 	const struct cli_option options[] = {

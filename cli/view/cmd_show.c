@@ -54,21 +54,19 @@ static int show(void *data)
 	return view.displaced ? CLI_PROBLEMS : CLI_OK;
 }
 
-static void print_columns(void)
-{
-	cli_columns_help(show_columns);
-}
-
 int cmd_show(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"show",
-		"[OPTION...] [--last | PID | CONTAINER | NAME]...",
-		"Show where processes may run and allocate, and where they do; without an "
-		"argument, those whose CPUs, NUMA nodes or memory policy are restricted",
-		"      --last           the container that got its grant last\n" CLI_OUTPUT_HELP,
-		INT_MAX,
-		print_columns,
+		.name = "show",
+		.arguments = "[OPTION...] [--last | PID | CONTAINER | NAME]...",
+		.summary =
+			"Show where processes may run and allocate, and where they do; without an "
+			"argument, those whose CPUs, NUMA nodes or memory policy are restricted",
+		.options = "      --last           the container that got its grant "
+			   "last\n" CLI_OUTPUT_HELP,
+		.words = INT_MAX,
+		.more = cli_columns_help,
+		.columns = show_columns,
 	};
 	struct asked asked = { 0 };
 	_cleanup_free_ char *id = NULL;

@@ -74,7 +74,7 @@ static int show(void *data)
 	return code;
 }
 
-static void more_help(void)
+static void more_help(const struct cli_column *columns)
 {
 	cli_columns_help(stat_node_columns);
 	printf("\nOf processes:\n");

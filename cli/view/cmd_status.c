@@ -36,18 +36,18 @@ static int show(void *data)
 int cmd_status(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
-		"status",
-		"[OPTION...]",
-		"Show whether containers are placed on this machine: hooks, configuration, agent, "
-		"scheduler, Kubernetes, what is granted, the last refusals, and what to do",
-		"  -J, --json           print JSON\n"
-		"  -b, --bytes          print sizes in bytes\n"
-		"  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"
-		"  -q, --quiet          print errors only: for the exit code\n"
-		"  -s, --sysroot DIR    look at DIR, a copy of a machine's files\n"
-		"  -h, --help           print this text\n",
-		0,
-		NULL,
+		.name = "status",
+		.arguments = "[OPTION...]",
+		.summary =
+			"Show whether containers are placed on this machine: hooks, configuration, "
+			"agent, "
+			"scheduler, Kubernetes, what is granted, the last refusals, and what to do",
+		.options = "  -J, --json           print JSON\n"
+			   "  -b, --bytes          print sizes in bytes\n"
+			   "  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"
+			   "  -q, --quiet          print errors only: for the exit code\n"
+			   "  -s, --sysroot DIR    look at DIR, a copy of a machine's files\n"
+			   "  -h, --help           print this text\n",
 	};
 	struct asked asked = { .out.sysroot = "/" };
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;

@@ -160,7 +160,7 @@ static int run(struct asked *asked, const char *word, struct stow_err *err)
 	return r;
 }
 
-static void more_help(void)
+static void more_help(const struct cli_column *columns)
 {
 	printf("\nOn a terminal: q quits, ? shows the other keys.\n");
 }

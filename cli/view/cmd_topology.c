@@ -126,7 +126,7 @@ static int print(void *arg)
 	return problems ? CLI_PROBLEMS : CLI_OK;
 }
 
-static void print_columns(void)
+static void print_columns(const struct cli_column *columns)
 {
 	printf("\nOf --table:");
 	cli_columns_help(topology_cpu_columns);

@@ -187,7 +187,7 @@ static int act(struct asked *asked, int n, char **words)
 	return r == -EAGAIN ? CLI_PARTIAL : r < 0 ? CLI_FAILED : CLI_OK;
 }
 
-static void more_help(void)
+static void more_help(const struct cli_column *columns)
 {
 	cli_columns_help(zones_columns);
 }

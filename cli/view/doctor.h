@@ -4,6 +4,7 @@
 /* The parts of `numastow doctor`. */
 
 #include "cli/view/output.h"
+#include "cli/view/table.h"
 #include "doctor/doctor.h"
 #include "doctor/program.h"
 
@@ -14,8 +15,7 @@ int doctor_print(const struct stow_findings *findings, enum stow_finding_level l
 /* Print the table of rules. */
 int doctor_print_rules(const struct cli_output *out, struct stow_err *err);
 
-/* Print the columns for --help. */
-void doctor_help(void);
+extern const struct cli_column doctor_columns[];
 
 /* doctor --program: advise for a program, by PID or name. Return an exit code. */
 int doctor_program(struct stow_root *root, const char *name, enum stow_program_kind kind,

@@ -19,14 +19,6 @@ static void add_number(struct json_writer *w, json_object *o, const char *key, b
 	json_put_known(w, o, key, known, json_object_new_uint64(number));
 }
 
-static void add_set(struct json_writer *w, json_object *o, const char *key, bool known,
-		    const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_put_text(w, o, key, known ? list : NULL);
-}
-
 static json_object *nodes_json(struct json_writer *w, const struct stow_topology *topology,
 			       const struct stow_program *program)
 {
@@ -55,15 +47,18 @@ static int print_json(const struct stow_topology *topology, const struct stow_pr
 	json_put(&w, o, "running", json_object_new_uint64(program->n_running));
 	add_number(&w, o, "threads", runs, program->threads);
 	add_number(&w, o, "memory", runs, program->memory);
-	add_set(&w, o, "cpus", runs, &program->cpus);
-	add_set(&w, o, "mems", runs, &program->mems);
+	json_put_known_set(&w, o, "cpus", runs && !stow_idset_empty(&program->cpus),
+			   &program->cpus);
+	json_put_known_set(&w, o, "mems", runs && !stow_idset_empty(&program->mems),
+			   &program->mems);
 	add_number(&w, o, "private_faults", program->sampled, program->by_one);
 	add_number(&w, o, "shared_faults", program->sampled, program->by_several);
 	json_put(&w, o, "nodes", nodes_json(&w, topology, program));
 	json_put_text(&w, o, "kind", advice->kind ? stow_program_kind_name(advice->kind) : NULL);
 	json_put(&w, o, "known_from", json_object_new_string(program->why));
 	json_put_text(&w, o, "policy", advice->policy);
-	add_set(&w, o, "policy_nodes", !stow_idset_empty(&advice->nodes), &advice->nodes);
+	json_put_known_set(&w, o, "policy_nodes", !stow_idset_empty(&advice->nodes),
+			   &advice->nodes);
 	json_put(&w, o, "reason", json_object_new_string(advice->reason));
 	json_put_text(&w, o, "command", advice->command);
 	json_put_text(&w, o, "warning", advice->warning);

@@ -13,7 +13,7 @@
 #define INDENT 13 /* of the text behind a label */
 
 enum { LEVEL, RULE, NODE, SUBJECT, EVIDENCE, CONSEQUENCE, COMMAND, DOCUMENT, KERNELS };
-static const struct cli_column columns[] = {
+const struct cli_column doctor_columns[] = {
 	[LEVEL] = { "LEVEL", CLI_TEXT, "problem, advice or information" },
 	[RULE] = { "RULE", CLI_TEXT, "the rule's name" },
 	[NODE] = { "NODE", CLI_NUMBER, "the NUMA node that it is about" },
@@ -36,11 +36,6 @@ static const struct cli_column rule_columns[] = {
 	{ 0 },
 };
 
-void doctor_help(void)
-{
-	cli_columns_help(columns);
-}
-
 static bool is_shown(const struct stow_finding *finding, enum stow_finding_level level,
 		     const struct cli_output *out)
 {
@@ -55,8 +50,7 @@ static void fill(struct cli_table *table, const struct stow_finding *finding)
 	cli_row_text(row, LEVEL, stow_finding_level_name(finding->level));
 	cli_row_mark(row, LEVEL, marks[finding->level]);
 	cli_row_text(row, RULE, finding->rule->id);
-	if (finding->node >= 0)
-		cli_row_number(row, NODE, (uint64_t)finding->node);
+	cli_row_id(row, NODE, finding->node);
 	if (*finding->subject)
 		cli_row_text(row, SUBJECT, finding->subject);
 	cli_row_text(row, EVIDENCE, finding->evidence);
@@ -167,7 +161,7 @@ int doctor_print(const struct stow_findings *findings, enum stow_finding_level l
 
 	/* An object has everything, unless less was asked for. */
 	all.all |= out->json;
-	r = cli_table_new(columns, &all, &table, err);
+	r = cli_table_new(doctor_columns, &all, &table, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < findings->n; i++)

@@ -96,7 +96,7 @@ static void fill_pools(struct cli_table *table, const struct huge_view *view)
 		const struct huge_pool *p = &view->pools[i];
 		struct cli_row *row = cli_table_row(table, NULL);
 
-		cli_row_number(row, NODE, (uint64_t)p->node);
+		cli_row_id(row, NODE, p->node);
 		cli_row_number(row, SIZE, p->size);
 		if (p->known) {
 			cli_row_number(row, TOTAL, p->pool.total);
@@ -137,7 +137,7 @@ static void fill_users(struct cli_table *table, const struct huge_view *view)
 		const struct huge_user *u = &view->users[i];
 		struct cli_row *row = cli_table_row(table, NULL);
 
-		cli_row_number(row, 0, (uint64_t)u->node);
+		cli_row_id(row, 0, u->node);
 		cli_row_number(row, 1, u->size);
 		cli_row_number(row, 2, u->used);
 		cli_row_number(row, 3, u->promised);
@@ -167,7 +167,7 @@ static void fill_transparent(struct cli_table *table, const struct huge_view *vi
 	for (size_t i = 0; i < view->n_transparent; i++) {
 		struct cli_row *row = cli_table_row(table, NULL);
 
-		cli_row_number(row, 0, (uint64_t)view->transparent[i].node);
+		cli_row_id(row, 0, view->transparent[i].node);
 		cli_row_number(row, 1, view->transparent[i].anonymous);
 		cli_row_number(row, 2, view->transparent[i].shared);
 		cli_row_number(row, 3, view->transparent[i].file);

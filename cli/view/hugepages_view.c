@@ -13,6 +13,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "cgroup/limits.h"
+#include "cli/cli.h"
 #include "grant/discover.h"
 #include "node/memory.h"
 
@@ -40,11 +41,6 @@ void huge_nodes(struct stow_root *root, struct stow_idset *ret)
 		stow_idset_add(ret, 0);
 }
 
-static void complain(const struct stow_err *why)
-{
-	fprintf(stderr, "numastow: %s\n", why->msg);
-}
-
 /* --- pools -------------------------------------------------------------------------------- */
 
 static int read_pools(struct stow_root *root, struct huge_view *view, const uint64_t *sizes,
@@ -65,7 +61,7 @@ static int read_pools(struct stow_root *root, struct huge_view *view, const uint
 				continue;
 			pool.known = r == 0;
 			if (r < 0)
-				complain(&why);
+				(void)cli_fail(&why);
 			place = STOW_APPEND(view->pools, view->n_pools);
 			if (!place)
 				return stow_err_sys(err, ENOMEM, "pools");
@@ -232,7 +228,7 @@ static int read_users(struct cli_context *context, struct huge_view *view, struc
 		else /* nothing was placed, unless the ledger could not be opened */
 			view->pools[i].ledger_known = context->config != NULL;
 	if (r < 0)
-		complain(&why);
+		(void)cli_fail(&why);
 	r = read_discovered(context->root, view, err);
 	return r < 0 ? r : read_processes(context->root, view, err);
 }
@@ -247,7 +243,7 @@ static int read_mounts(struct stow_root *root, struct huge_view *view, struct st
 	if (r == -ENOMEM)
 		return stow_err_move(err, r, &why);
 	if (r < 0)
-		complain(&why);
+		(void)cli_fail(&why);
 	view->mounts_used = calloc(view->mounts.n + 1, sizeof(*view->mounts_used));
 	if (!view->mounts_used)
 		return stow_err_sys(err, ENOMEM, "mounts");

@@ -66,14 +66,6 @@ static void read_nodes(const struct show_view *view, int node_of[STOW_IDSET_MAX]
 	}
 }
 
-static void put_set(struct cli_row *row, int column, const struct stow_idset *set)
-{
-	char list[512];
-
-	if (!stow_idset_empty(set))
-		cli_row_text(row, column, stow_idset_format(set, list, sizeof(list)));
-}
-
 static const char *from_word(enum stow_policy_from from)
 {
 	return from == STOW_POLICY_STACK ? "stack" : "most";
@@ -85,28 +77,25 @@ static void put_thread(struct cli_table *table, const struct show_process *p,
 	struct cli_row *row = cli_table_row(table, NULL);
 	char id[80];
 
-	cli_row_number(row, COL_PID, (uint64_t)p->pid);
-	cli_row_number(row, COL_TID, (uint64_t)task->tid);
+	cli_row_id(row, COL_PID, p->pid);
+	cli_row_id(row, COL_TID, task->tid);
 	if (task->name[0])
 		cli_row_text(row, COL_NAME, task->name);
 	if (p->id)
 		cli_row_text(row, COL_CONTAINER,
 			     p->name ? p->name : cli_short_id(p->id, id, sizeof(id)));
 	if (task->known)
-		put_set(row, COL_CPUS, &task->cpus);
-	put_set(row, COL_NODES, &task->mems);
+		cli_row_set(row, COL_CPUS, &task->cpus);
+	cli_row_set(row, COL_NODES, &task->mems);
 	if (task->policy[0]) {
 		cli_row_text(row, COL_POLICY, task->policy);
 		cli_row_text(row, COL_FROM, from_word(task->from));
 	}
-	if (task->preferred >= 0) {
-		cli_row_number(row, COL_PREFERRED, (uint64_t)task->preferred);
+	cli_row_id(row, COL_PREFERRED, task->preferred);
+	if (task->preferred >= 0)
 		cli_row_text(row, COL_BY, task->preferred_by_policy ? "policy" : "balancing");
-	}
-	if (task->cpu >= 0)
-		cli_row_number(row, COL_CPU, (uint64_t)task->cpu);
-	if (task->cpu >= 0 && node_of[task->cpu] >= 0)
-		cli_row_number(row, COL_NODE, (uint64_t)node_of[task->cpu]);
+	cli_row_id(row, COL_CPU, task->cpu);
+	cli_row_id(row, COL_NODE, task->cpu >= 0 ? node_of[task->cpu] : -1);
 	if (p->cgroup)
 		cli_row_text(row, COL_CGROUP, p->cgroup);
 	if (p->displaced)
@@ -214,15 +203,6 @@ int show_print_list(const struct show_view *view, struct stow_err *err)
 
 /* --- JSON ----------------------------------------------------------------- */
 
-/* Put a set, or null for one that is empty or not known. */
-static void put_set_json(struct json_writer *w, json_object *to, const char *key, bool known,
-			 const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_put_text(w, to, key, known ? list : NULL);
-}
-
 static json_object *thread_json(struct json_writer *w, const struct stow_task *task,
 				const int *node_of)
 {
@@ -230,8 +210,9 @@ static json_object *thread_json(struct json_writer *w, const struct stow_task *t
 
 	json_put(w, o, "tid", json_object_new_int(task->tid));
 	json_put_text(w, o, "name", task->name);
-	put_set_json(w, o, "cpus", task->known, &task->cpus);
-	put_set_json(w, o, "mems", true, &task->mems);
+	json_put_known_set(w, o, "cpus", task->known && !stow_idset_empty(&task->cpus),
+			   &task->cpus);
+	json_put_known_set(w, o, "mems", !stow_idset_empty(&task->mems), &task->mems);
 	json_put_text(w, o, "policy", task->policy);
 	json_put_text(w, o, "policy_from", task->policy[0] ? from_word(task->from) : NULL);
 	json_put_number(w, o, "preferred", task->preferred);
@@ -277,8 +258,9 @@ static json_object *process_json(struct json_writer *w, const struct show_view *
 	json_put_text(w, o, "container", p->id);
 	json_put_text(w, o, "container_name", p->name);
 	json_put(w, o, "granted", json_object_new_boolean(p->granted));
-	put_set_json(w, o, "promised_cpus", p->promised, &p->cpus);
-	put_set_json(w, o, "promised_mems", p->promised, &p->mems);
+	json_put_known_set(w, o, "promised_cpus", p->promised, &p->cpus);
+	json_put_known_set(w, o, "promised_mems", p->promised && !stow_idset_empty(&p->mems),
+			   &p->mems);
 	json_put_known(w, o, "in_place", p->displaced || p->checked,
 		       json_object_new_boolean(!p->displaced));
 	put_pages(w, o, view, p);

@@ -127,7 +127,7 @@ static int print_nodes(const struct stat_view *view, const struct stat_view *bef
 		if (!any)
 			continue;
 		row = cli_table_row(table, NULL);
-		cli_row_number(row, COL_NODE, (uint64_t)node->node);
+		cli_row_id(row, COL_NODE, node->node);
 		for (int k = COL_HIT; k < COL_END; k++)
 			put(row, k, counter(node, k), old ? counter(old, k) : STOW_UNKNOWN,
 			    seconds);
@@ -272,7 +272,7 @@ static int print_below(const struct stat_view *view, struct stow_err *err)
 			if (is_skipped(view, &view->fields[i]))
 				continue;
 			row = cli_table_row(table, NULL);
-			cli_row_number(row, 0, (uint64_t)view->nodes[k].node);
+			cli_row_id(row, 0, view->nodes[k].node);
 			cli_row_text(row, 1, view->fields[i].name);
 			put_field(view, &view->fields[i], row, 2, view->fields[i].values[k]);
 		}

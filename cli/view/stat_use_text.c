@@ -46,7 +46,7 @@ static void fill_process(struct cli_row *row, const struct stat_process *process
 {
 	uint64_t total = 0;
 
-	cli_row_number(row, PROC_PID, (uint64_t)process->pid);
+	cli_row_id(row, PROC_PID, process->pid);
 	cli_row_text(row, PROC_COMMAND, process->command);
 	for (int i = 0; i < STOW_PAGES_KINDS; i++) {
 		cli_row_number(row, PROC_HUGE + i, pages->kinds[i]);

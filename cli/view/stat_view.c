@@ -13,16 +13,11 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "cgroup/procs.h"
+#include "cli/cli.h"
 #include "cli/process.h"
 #include "node/hugepage.h"
 
 #define PAGE_SIZE_ELSEWHERE 4096 /* of a copied tree, for cgroup v1, which counts in pages */
-
-/* Print what could not be read, and go on. */
-static void note(const struct stow_err *err)
-{
-	fprintf(stderr, "numastow: %s\n", err->msg);
-}
 
 static void add(uint64_t *sum, uint64_t value)
 {
@@ -65,7 +60,7 @@ static int read_nodes(struct stow_root *root, struct stat_view *view, struct sto
 	if (failed > 1)
 		fprintf(stderr, "numastow: %s; likewise %zu other nodes\n", first.msg, failed - 1);
 	else if (failed)
-		note(&first);
+		(void)cli_fail(&first);
 	return 0;
 }
 
@@ -75,7 +70,7 @@ static void read_machine(struct stow_root *root, struct stat_view *view)
 	uint64_t counted = 1;
 
 	if (stow_balancing_read(root, view->machine, &why) < 0)
-		note(&why);
+		(void)cli_fail(&why);
 	(void)stow_root_read_u64(root, &counted, NULL, "/proc/sys/vm/numa_stat");
 	view->counted = counted != 0;
 	view->read_ns = stow_clock_monotonic();
@@ -122,7 +117,7 @@ static int read_node_fields(struct stow_root *root, struct stat_view *view, size
 	if (r == -ENOMEM)
 		return stow_err_move(err, r, &why);
 	if (r < 0) {
-		note(&why);
+		(void)cli_fail(&why);
 		return 0;
 	}
 	if (!n || other)
@@ -163,7 +158,7 @@ static int add_process(void *ctx, pid_t pid, struct stow_err *err)
 				   "process %d: only root, or its owner, can see its pages",
 				   (int)pid);
 	if (r < 0) {
-		note(&why);
+		(void)cli_fail(&why);
 		view->n_failed++;
 		return 1;
 	}
@@ -383,7 +378,7 @@ static int add_container(struct stow_root *root, struct stat_view *view,
 	if (r == -ENOMEM)
 		return stow_err_move(err, r, &why);
 	if (r < 0) {
-		note(&why);
+		(void)cli_fail(&why);
 		view->n_failed++;
 	}
 	return 0;
@@ -411,7 +406,7 @@ static int add_word(struct stow_root *root, struct stat_view *view, const char *
 	}
 	if (r >= 0 || r == -ENOMEM)
 		return r < 0 ? stow_err_move(err, r, &why) : 0;
-	note(&why);
+	(void)cli_fail(&why);
 	view->n_failed++;
 	return 0;
 }

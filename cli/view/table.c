@@ -175,6 +175,19 @@ void cli_row_number(struct cli_row *row, int column, uint64_t value)
 	row->cells[column].number = value;
 }
 
+void cli_row_id(struct cli_row *row, int column, int id)
+{
+	cli_row_number(row, column, id < 0 ? STOW_UNKNOWN : (uint64_t)id);
+}
+
+void cli_row_set(struct cli_row *row, int column, const struct stow_idset *set)
+{
+	char list[512];
+
+	if (!stow_idset_empty(set))
+		cli_row_text(row, column, stow_idset_format(set, list, sizeof(list)));
+}
+
 void cli_row_signed(struct cli_row *row, int column, int64_t value)
 {
 	cli_row_number(row, column, value < 0 ? -(uint64_t)value : (uint64_t)value);

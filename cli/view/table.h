@@ -57,6 +57,10 @@ __attribute__((format(printf, 3, 4))) void cli_row_format(struct cli_row *row, i
 							  const char *format, ...);
 /* Set a cell of CLI_NUMBER, CLI_SIZE or CLI_BOOL; STOW_UNKNOWN leaves it empty. */
 void cli_row_number(struct cli_row *row, int column, uint64_t value);
+/* The same for the number of a node, CPU or the like; a negative one leaves it empty. */
+void cli_row_id(struct cli_row *row, int column, int id);
+/* Set a text to a list, as in "0-3,8"; an empty set leaves it empty. */
+void cli_row_set(struct cli_row *row, int column, const struct stow_idset *set);
 void cli_row_signed(struct cli_row *row, int column, int64_t value);
 void cli_row_real(struct cli_row *row, int column, double value);
 void cli_row_mark(struct cli_row *row, int column, enum cli_mark mark);

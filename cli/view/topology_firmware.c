@@ -32,20 +32,6 @@ static void range(struct cli_row *row, int column, uint64_t start, uint64_t end)
 	cli_row_format(row, column, "0x%012" PRIx64 "-0x%012" PRIx64, start, end);
 }
 
-static void node(struct cli_row *row, int column, int id)
-{
-	if (id >= 0)
-		cli_row_number(row, column, (uint64_t)id);
-}
-
-static void list(struct cli_row *row, int column, const struct stow_idset *set)
-{
-	char text[256];
-
-	if (!stow_idset_empty(set))
-		cli_row_text(row, column, stow_idset_format(set, text, sizeof(text)));
-}
-
 /* --- the tables ------------------------------------------------------------------ */
 
 static void print_state(const char *name, const struct stow_acpi_table *table)
@@ -103,9 +89,9 @@ static int print_domains(const struct stow_firmware *f, const struct cli_output 
 		struct cli_row *row = cli_table_row(table, NULL);
 
 		cli_row_number(row, DOMAIN, d->domain);
-		node(row, NODE, d->node);
+		cli_row_id(row, NODE, d->node);
 		cli_row_text(row, BY, stow_domain_by_name(d->by));
-		list(row, CPUS, &d->cpus);
+		cli_row_set(row, CPUS, &d->cpus);
 		cli_row_number(row, ENTRIES, d->n_cpus);
 		cli_row_number(row, MEMORY, d->memory);
 		cli_row_number(row, ROOM, d->hotplug_memory);
@@ -139,7 +125,7 @@ static int print_ranges(const struct stow_firmware *f, const struct cli_output *
 		range(row, RANGE, m->start, m->start + (m->size - 1));
 		cli_row_number(row, SIZE, m->size);
 		cli_row_number(row, DOMAIN, m->domain);
-		node(row, NODE, m->node);
+		cli_row_id(row, NODE, m->node);
 		cli_row_number(row, ENABLED, m->enabled);
 		cli_row_number(row, HOTPLUG, m->hotplug);
 		cli_row_number(row, NONVOLATILE, m->nonvolatile);
@@ -169,8 +155,8 @@ static int print_map(const struct stow_firmware *f, const struct cli_output *out
 		if (size)
 			cli_row_number(row, SIZE, size);
 		cli_row_text(row, TYPE, region->map.type);
-		list(row, DOMAIN, &region->domains);
-		list(row, NODE, &region->nodes);
+		cli_row_set(row, DOMAIN, &region->domains);
+		cli_row_set(row, NODE, &region->nodes);
 	}
 	return f->n_regions ? print_rows(table, "memory map", err) : 0;
 }
@@ -196,7 +182,7 @@ static int print_initiators(const struct stow_firmware *f, const struct cli_outp
 
 		cli_row_text(row, DEVICE, device->name);
 		cli_row_number(row, DOMAIN, device->domain);
-		node(row, NODE, d ? d->node : -1);
+		cli_row_id(row, NODE, d ? d->node : -1);
 		cli_row_number(row, ENABLED, device->enabled);
 		cli_row_number(row, PORT, device->port);
 	}

@@ -26,21 +26,20 @@ static void fill(struct cli_row *row, const struct topology_data *data,
 	const struct stow_topology *t = data->view.topology;
 	const struct stow_cpu *cpu = stow_topology_cpu(t, id);
 
-	cli_row_number(row, CPU, (uint64_t)id);
+	cli_row_id(row, CPU, id);
 	cli_row_number(row, ONLINE, cpu != NULL);
 	if (owners->of[id])
 		cli_row_text(row, OWNER, owners->of[id]);
 	if (!cpu)
 		return;
-	if (cpu->node >= 0)
-		cli_row_number(row, NODE, (uint64_t)cpu->node);
+	cli_row_id(row, NODE, cpu->node);
 	/* What is assumed is not known. */
 	if (!(t->assumed & STOW_ASSUMED_PACKAGES))
-		cli_row_number(row, SOCKET, (uint64_t)cpu->package);
+		cli_row_id(row, SOCKET, cpu->package);
 	if (!(t->assumed & STOW_ASSUMED_CORES))
-		cli_row_number(row, CORE, (uint64_t)cpu->core);
+		cli_row_id(row, CORE, cpu->core);
 	if (!(t->assumed & STOW_ASSUMED_CACHES))
-		cli_row_number(row, LLC, (uint64_t)cpu->llc);
+		cli_row_id(row, LLC, cpu->llc);
 	cli_row_number(row, ISOLATED, stow_idset_has(&t->isolated, id));
 }
 

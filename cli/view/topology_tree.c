@@ -98,8 +98,7 @@ static struct cli_row *add(struct tree *tree, struct cli_row *parent, const char
 	else
 		cli_row_format(row, OBJECT, "%s %d%s", kind, number, assumed ? " (assumed)" : "");
 	cli_row_text(row, KIND, kind);
-	if (number >= 0)
-		cli_row_number(row, NUMBER, (uint64_t)number);
+	cli_row_id(row, NUMBER, number);
 	return row;
 }
 

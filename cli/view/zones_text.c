@@ -129,7 +129,7 @@ static void fill_zone(const struct zones_view *view, size_t i, struct cli_row *r
 	const struct stow_zone *zone = &view->zones.list[i];
 	int order = zones_huge_order(view), unusable;
 
-	cli_row_number(row, COL_NODE, (uint64_t)zone->node);
+	cli_row_id(row, COL_NODE, zone->node);
 	cli_row_text(row, COL_ZONE, zone->name);
 	for (size_t k = 0; k < STOW_ARRAY_SIZE(amounts); k++)
 		put(view, row, amounts[k].column, stow_zone_get(zone, amounts[k].amount));
@@ -248,7 +248,7 @@ static int print_nodes(const struct zones_view *view, const struct cli_output *o
 		if (!cli_output_wants_node(view->out, node))
 			continue;
 		row = cli_table_row(table, NULL);
-		cli_row_number(row, NODE_NODE, (uint64_t)node);
+		cli_row_id(row, NODE_NODE, node);
 		put_pressure(row, NODE_PRESSURE, stow_zones_pressure(&view->zones, node, false));
 		put_pressure(row, NODE_KERNEL, stow_zones_pressure(&view->zones, node, true));
 		put_daemon(view, row, NODE_KSWAPD, node);
@@ -296,7 +296,7 @@ static int print_orders(const struct zones_view *view, const struct cli_output *
 		for (unsigned int k = 0; is_shown(view, zone) && k < zone->n_orders; k++) {
 			struct cli_row *row = cli_table_row(table, NULL);
 
-			cli_row_number(row, ORDER_NODE, (uint64_t)zone->node);
+			cli_row_id(row, ORDER_NODE, zone->node);
 			cli_row_text(row, ORDER_ZONE, zone->name);
 			cli_row_number(row, ORDER_ORDER, k);
 			put(view, row, ORDER_SIZE, UINT64_C(1) << k);
@@ -347,9 +347,9 @@ static int print_lists(const struct zones_view *view, const struct cli_output *o
 		for (size_t k = 0; is_shown(view, zone) && zone->cpus && k < zone->n_cpus; k++) {
 			struct cli_row *row = cli_table_row(table, NULL);
 
-			cli_row_number(row, LIST_NODE, (uint64_t)zone->node);
+			cli_row_id(row, LIST_NODE, zone->node);
 			cli_row_text(row, LIST_ZONE, zone->name);
-			cli_row_number(row, LIST_CPU, (uint64_t)zone->cpus[k].cpu);
+			cli_row_id(row, LIST_CPU, zone->cpus[k].cpu);
 			for (int n = 0; n < STOW_LIST_AMOUNTS; n++)
 				put(view, row, LIST_COUNT + n, zone->cpus[k].amounts[n]);
 		}

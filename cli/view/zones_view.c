@@ -12,15 +12,10 @@
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/hierarchy_entry.h"
+#include "cli/cli.h"
 #include "grant/discover.h"
 #include "grant/names.h"
 #include "node/memory.h"
-
-/* Print what could not be read, and go on. */
-static void note(const struct stow_err *err)
-{
-	fprintf(stderr, "numastow: %s\n", err->msg);
-}
 
 static void read_page_size(struct stow_root *root, struct zones_view *view)
 {
@@ -123,7 +118,7 @@ static void read_rest(struct stow_root *root, struct zones_view *view)
 	int r;
 
 	if (stow_zone_knobs_read(root, &view->knobs, &err) < 0)
-		note(&err);
+		(void)cli_fail(&err);
 	read_page_size(root, view);
 	for (size_t i = 0; i < view->zones.n; i++)
 		stow_idset_add(&view->nodes, view->zones.list[i].node);
@@ -134,7 +129,7 @@ static void read_rest(struct stow_root *root, struct zones_view *view)
 	r = stow_psi_read(root, "/proc/pressure/memory", &view->psi, &err);
 	view->psi_known = r == 0;
 	if (r < 0 && r != -ENOENT)
-		note(&err);
+		(void)cli_fail(&err);
 }
 
 int zones_view_read(struct stow_root *root, struct zones_view *view, struct stow_err *err)
@@ -143,11 +138,11 @@ int zones_view_read(struct stow_root *root, struct zones_view *view, struct stow
 	int r = stow_zones_read(root, view->lists, &view->zones, err);
 
 	if (stow_zones_read_blocks(root, &view->zones, &why) < 0 && r == 0)
-		note(&why);
+		(void)cli_fail(&why);
 	if (r < 0 && !view->zones.n)
 		return r;
 	if (r < 0) {
-		note(err);
+		(void)cli_fail(err);
 		*err = (struct stow_err){ 0 };
 	}
 	read_rest(root, view);

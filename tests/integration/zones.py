@@ -242,7 +242,7 @@ def check_names(folder):
     same("a container by its name", found("web"), [(CONTAINER, "web")])
     same("a name goes before the beginning of an id", found("aaaa"), [(other, "aaaa")])
     same("several, in their order", found("ab", "aaaaa"), [(other, "aaaa"), (CONTAINER, "web")])
-    for word, text in (("a", "several containers"), ("gone", "container gone does not run"), ("", "expected")):
+    for word, text in (("a", "several containers"), ("gone", "container gone does not run"), ("", "neither")):
         done = ask(tree, "stat", word, code=1)
         check(f"\"{word}\" is refused in one line", done.err.count("\n") == 1 and text in done.err, done)
     for text in ("", "[", "{}", "[[]]", '{"id": "x"}', "\x00", "5"):
