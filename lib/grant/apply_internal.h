@@ -19,7 +19,7 @@ struct apply_run {
 	struct stow_cpu_view view;
 	struct stow_applied before; /* what the last run was for */
 	struct stow_idset returned; /* CPUs that are online, and were not in the last run */
-	struct stow_idset withheld; /* of `returned`, CPUs that a cgroup above did not take */
+	struct stow_idset withheld; /* came online, but a cgroup above lacks them */
 	struct stow_idset narrow; /* CPUs that a set may lack because the cgroup above lacks them */
 	struct stow_unit_sets units;
 	bool same; /* the last run was for the same CPUs: few sets need a write */

@@ -64,10 +64,19 @@ int apply_read_above(struct apply_run *run, const struct apply_container *c, str
  * its own is back. */
 static int fall_back(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
+	struct stow_idset coming = c->base, topmost;
 	int r = stow_cpu_view_common(&run->view, &c->wanted, err);
 
 	stow_idset_and(&c->wanted, &c->above);
 	c->fallback = true;
+	/* v2: a CPU that came online is in the topmost cpuset a moment later. The next run, at the
+	 * latest of the next start, gives it to the container. */
+	stow_idset_and(&coming, &run->view.online);
+	if (!stow_idset_empty(&coming) && !apply_is_v1(c) &&
+	    stow_cpuset_read_at(c->cgroup, "", 0, true, &topmost, NULL) == 0) {
+		stow_idset_minus(&coming, &topmost);
+		stow_idset_or(&run->withheld, &coming);
+	}
 	return r;
 }
 

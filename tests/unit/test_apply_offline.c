@@ -38,10 +38,15 @@ TEST(the_last_shared_cpu_of_a_node_goes)
 
 	tree_write(p->t, "/sys/devices/system/cpu/online", "0-7\n");
 	tree_write(p->t, "/sys/devices/system/node/node1/cpulist", "4-7\n");
+	/* A CPU that came online is in no cpuset before the kernel's worker has run. */
+	assert_int_equal(stow_apply(&p->context, &options, NULL, NULL), 0);
+	played_has(p, "shared", "0-3", "1");
+	assert_false(stow_apply_is_current(&p->context)); /* so the next start applies again */
 	tree_write(p->t, "/sys/fs/cgroup/cpuset.cpus.effective", "0-7\n");
 	assert_int_equal(stow_apply(&p->context, &options, &result, NULL), 0);
 	played_has(p, "shared", "7", "1");
 	assert_int_equal(result.n_problems, 0);
+	assert_true(stow_apply_is_current(&p->context));
 	stow_apply_result_done(&result);
 	played_free(p);
 }
