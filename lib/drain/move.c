@@ -97,15 +97,8 @@ static int evict_one(struct stow_draining *d, const struct stow_drain_affected *
 	if (!d->context->root->live)
 		return stow_err_set(err, ENOTSUP,
 				    "containers are evicted on the live machine only");
-	r = stow_ledger_begin(d->context->ledger, err);
-	if (r == 0)
-		r = stow_ledger_end(d->context->ledger,
-				    stow_ledger_event(d->context->ledger, "evicted", affected->id,
-						      record,
-						      "its memory is being removed, and it has "
-						      "drain=evict",
-						      err),
-				    err);
+	r = stow_ledger_event(d->context->ledger, "evicted", affected->id, record,
+			      "its memory is being removed, and it has drain=evict", err);
 	if (r == 0)
 		r = end_process(d, record, err);
 	if (r == 0)

@@ -16,17 +16,6 @@
 #include "ledger/drains.h"
 #include "node/hugepage.h"
 
-int stow_pool_put_row(struct stow_settling *s, struct stow_err *err)
-{
-	int r;
-
-	r = stow_ledger_begin(s->ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_ledger_pool_put(s->ledger, &s->row, err);
-	return stow_ledger_end(s->ledger, r, err);
-}
-
 /* Account for a write, by whichever program: add how far the pool moved from `before` towards
  * `target`. Any change beyond the target was made by another program. */
 static void account(struct stow_ledger_pool *row, uint64_t now)
@@ -55,7 +44,7 @@ static int resize(struct stow_settling *s, uint64_t target, struct stow_err *err
 	s->row.writing = true;
 	s->row.before = stow_pool_persistent(&s->kernel);
 	s->row.target = target;
-	r = stow_pool_put_row(s, err);
+	r = stow_ledger_pool_put(s->ledger, &s->row, err);
 	if (r < 0)
 		return r;
 	stow_first_note(&first,
@@ -64,7 +53,7 @@ static int resize(struct stow_settling *s, uint64_t target, struct stow_err *err
 	if (stow_first_note(&first, r) < 0)
 		return first.code;
 	account(&s->row, stow_pool_persistent(&s->kernel));
-	stow_first_note(&first, stow_pool_put_row(s, first.err));
+	stow_first_note(&first, stow_ledger_pool_put(s->ledger, &s->row, first.err));
 	return first.code;
 }
 
@@ -184,7 +173,7 @@ int stow_pool_begin(struct stow_settling *s, struct stow_err *err)
 	if (r < 0 || !s->row.writing)
 		return r;
 	account(&s->row, stow_pool_persistent(&s->kernel));
-	return stow_pool_put_row(s, err);
+	return stow_ledger_pool_put(s->ledger, &s->row, err);
 }
 
 /* Forget added pages that the pool no longer has: their memory went offline, or another program
@@ -196,7 +185,7 @@ static int forget_gone(struct stow_settling *s, uint64_t *ret, struct stow_err *
 
 	*ret = s->row.added - there;
 	s->row.added = there;
-	return *ret ? stow_pool_put_row(s, err) : 0;
+	return *ret ? stow_ledger_pool_put(s->ledger, &s->row, err) : 0;
 }
 
 static int settle_locked(struct stow_settling *s, int64_t key, struct stow_pool_result *result,
@@ -269,17 +258,12 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
 		uint64_t pages, const char *what, struct stow_err *err)
 {
 	char text[160], id[64], size[32];
-	int r;
 
 	stow_format_size(pool->size, size, sizeof(size));
 	snprintf(id, sizeof(id), "pool-%d-%s", pool->node, size);
 	snprintf(text, sizeof(text), "%" PRIu64 " hugepages of %s on node %d %s", pages, size,
 		 pool->node, what);
-	r = stow_ledger_begin(ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_ledger_event(ledger, kind, id, NULL, text, err);
-	return stow_ledger_end(ledger, r, err);
+	return stow_ledger_event(ledger, kind, id, NULL, text, err);
 }
 
 /*

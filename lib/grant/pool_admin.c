@@ -163,7 +163,7 @@ static int put_added(struct pool *pool, uint64_t added, struct stow_err *err)
 	if (pool->s.row.added == added)
 		return 0;
 	pool->s.row.added = added;
-	return stow_pool_put_row(&pool->s, err);
+	return stow_ledger_pool_put(pool->s.ledger, &pool->s.row, err);
 }
 
 int stow_pool_set(struct stow_root *root, struct stow_ledger *ledger, int node, uint64_t size,

@@ -258,18 +258,6 @@ static int adopt(const struct stow_grant_context *context, struct stow_cpu_view 
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-static int note(const struct stow_grant_context *context, const struct stow_record *record,
-		const char *kind, const char *text, struct stow_err *err)
-{
-	int r;
-
-	r = stow_ledger_begin(context->ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_ledger_event(context->ledger, kind, record->id, record, text, err);
-	return stow_ledger_end(context->ledger, r, err);
-}
-
 /* Return whether the sets were last applied for the CPUs of the view. If not, a container may still
  * have its earlier set, or a fallback: the next round reads the machine again. */
 static bool view_is_applied(const struct stow_grant_context *context,
@@ -349,10 +337,11 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 		result->refused++;
 		w->drift = STOW_DRIFT_REFUSED;
 		return observe ? 0
-			       : note(context, record, "left",
-				      "its sets were changed again after they had been put back; "
-				      "they do not fit",
-				      err);
+			       : stow_ledger_event(
+					 context->ledger, "left", record->id, record,
+					 "its sets were changed again after they had been "
+					 "put back; they do not fit",
+					 err);
 	}
 	result->restored++;
 	w->drift = STOW_DRIFT_RESTORED;
@@ -360,8 +349,9 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 		return 0;
 	w->dealt = false;
 	*ret_action = PUT_BACK;
-	return note(context, record, "kept",
-		    "its sets were changed by another tool, do not fit, and were put back", err);
+	return stow_ledger_event(
+		context->ledger, "kept", record->id, record,
+		"its sets were changed by another tool, do not fit, and were put back", err);
 }
 
 static int put_back(const struct stow_grant_context *context, int64_t key, struct stow_err *err)

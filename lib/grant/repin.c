@@ -160,13 +160,8 @@ static int plan(struct repin *rp, struct stow_err *err)
 static int set_step(const struct stow_grant_context *context, struct stow_record *record,
 		    enum stow_move_step step, struct stow_err *err)
 {
-	int r;
+	int r = stow_ledger_move_step(context->ledger, record->key, step, err);
 
-	r = stow_ledger_begin(context->ledger, err);
-	if (r == 0)
-		r = stow_ledger_end(context->ledger,
-				    stow_ledger_move_step(context->ledger, record->key, step, err),
-				    err);
 	if (r == 0 && record->move)
 		record->move->step = step;
 	return r;

@@ -44,26 +44,22 @@ static const char *text_of(const char *text)
 
 /* --- reading -------------------------------------------------------------- */
 
-static uint64_t number_of(sqlite3_stmt *stmt, int column)
-{
-	return (uint64_t)sqlite3_column_int64(stmt, column);
-}
-
 /* Return a number of which the table has NULL for none: in the row, 0 is none, and any number is
  * one higher. */
 static uint64_t number_or_none(sqlite3_stmt *stmt, int column)
 {
-	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0 : number_of(stmt, column) + 1;
+	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0
+								: stow_sql_u64(stmt, column) + 1;
 }
 
-static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row, struct stow_err *err)
+static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row)
 {
 	_cleanup_free_ char *id = stow_sql_text(stmt, 0);
 
 	*row = (struct stow_drain_row){
 		.step = (enum stow_drain_step)sqlite3_column_int(stmt, 1),
 		.worker = { .pid = (pid_t)sqlite3_column_int(stmt, 2),
-			    .start = number_of(stmt, 3) },
+			    .start = stow_sql_u64(stmt, 3) },
 		.ordered = sqlite3_column_int(stmt, 4) != 0,
 		.cancel = sqlite3_column_int(stmt, 5) != 0,
 		.resume = sqlite3_column_int(stmt, 6) != 0,
@@ -72,103 +68,81 @@ static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row, struct stow_
 		.eject = (enum stow_drain_eject)sqlite3_column_int(stmt, 9),
 		.keep = sqlite3_column_int(stmt, 10) != 0,
 		.elsewhere = sqlite3_column_int(stmt, 11) != 0,
-		.block_timeout = number_of(stmt, 12),
-		.timeout = number_of(stmt, 13),
-		.removal_timeout = number_of(stmt, 14),
-		.rate = number_of(stmt, 15),
+		.block_timeout = stow_sql_u64(stmt, 12),
+		.timeout = stow_sql_u64(stmt, 13),
+		.removal_timeout = stow_sql_u64(stmt, 14),
+		.rate = stow_sql_u64(stmt, 15),
 		.message = stow_sql_text(stmt, 16),
-		.created = number_of(stmt, 17),
-		.updated = number_of(stmt, 18),
-		.bytes = number_of(stmt, 19),
-		.bytes_offline = number_of(stmt, 20),
-		.bytes_staying = number_of(stmt, 21),
+		.created = stow_sql_u64(stmt, 17),
+		.updated = stow_sql_u64(stmt, 18),
+		.bytes = stow_sql_u64(stmt, 19),
+		.bytes_offline = stow_sql_u64(stmt, 20),
+		.bytes_staying = stow_sql_u64(stmt, 21),
 		.release = (enum stow_drain_release)sqlite3_column_int(stmt, 22),
 		.code = sqlite3_column_int(stmt, 23),
 	};
 	if (!id || !row->device || !row->message)
-		return stow_err_set(err, ENOMEM, "out of memory");
+		return -ENOMEM;
 	snprintf(row->id, sizeof(row->id), "%s", id);
 	return 0;
 }
 
-static int read_blocks(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+static int block_row(sqlite3_stmt *stmt, void *ctx)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
+	struct stow_drain_row *row = ctx;
+	struct stow_drain_row_block *added = STOW_APPEND(row->blocks, row->n_blocks);
+	bool gone = sqlite3_column_int(stmt, 2) != 0;
 
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT block, zone, gone FROM drain_block WHERE drain = ?"
-			     " ORDER BY block",
-			     "t", row->id);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		bool gone = sqlite3_column_int(stmt, 2) != 0;
-
-		struct stow_drain_row_block *added = STOW_APPEND(row->blocks, row->n_blocks);
-
-		if (!added)
-			return stow_err_set(err, ENOMEM, "out of memory");
-		*added = (struct stow_drain_row_block){
-			.id = number_of(stmt, 0),
-			.zone = (enum stow_memblock_zone)sqlite3_column_int(stmt, 1),
-			.gone = gone,
-			.noted = gone,
-		};
-		r = 0;
-	}
-	return r;
+	if (!added)
+		return -ENOMEM;
+	*added = (struct stow_drain_row_block){
+		.id = stow_sql_u64(stmt, 0),
+		.zone = (enum stow_memblock_zone)sqlite3_column_int(stmt, 1),
+		.gone = gone,
+		.noted = gone,
+	};
+	return 0;
 }
 
-static int read_pools(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+static int pool_row(sqlite3_stmt *stmt, void *ctx)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
+	struct stow_drain_row *row = ctx;
 
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT size, lost, ours, used, before, target FROM drain_pool"
-			     " WHERE drain = ? ORDER BY size",
-			     "t", row->id);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		if (row->n_pools < STOW_POOLS_MAX)
-			row->pools[row->n_pools++] =
-				(struct stow_drain_row_pool){ .size = number_of(stmt, 0),
-							      .lost = number_of(stmt, 1),
-							      .ours = number_of(stmt, 2),
-							      .used = number_of(stmt, 3),
-							      .before = number_or_none(stmt, 4),
-							      .target = number_or_none(stmt, 5) };
-		r = 0;
-	}
-	return r;
+	if (row->n_pools < STOW_POOLS_MAX)
+		row->pools[row->n_pools++] =
+			(struct stow_drain_row_pool){ .size = stow_sql_u64(stmt, 0),
+						      .lost = stow_sql_u64(stmt, 1),
+						      .ours = stow_sql_u64(stmt, 2),
+						      .used = stow_sql_u64(stmt, 3),
+						      .before = number_or_none(stmt, 4),
+						      .target = number_or_none(stmt, 5) };
+	return 0;
 }
 
-static int read_moved(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+struct moved {
+	struct stow_drain_row *row;
+	int64_t last; /* `seq` of the previous row; a container has a row for each of its nodes */
+};
+
+static int moved_row(sqlite3_stmt *stmt, void *ctx)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int64_t last = -1;
-	int r;
+	struct moved *moved = ctx;
+	struct stow_drain_row *row = moved->row;
+	int64_t seq = sqlite3_column_int64(stmt, 0);
+	int node = sqlite3_column_int(stmt, 2);
 
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT seq, container, node FROM drain_moved WHERE drain = ?"
-			     " ORDER BY seq, node",
-			     "t", row->id);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		int64_t seq = sqlite3_column_int64(stmt, 0);
-		int node = sqlite3_column_int(stmt, 2);
+	if (seq != moved->last) {
+		_cleanup_free_ char *id = stow_sql_text(stmt, 1);
+		int r = id ? stow_drain_row_add_move(row, id, NULL) : -ENOMEM;
 
-		r = 0;
-		if (seq != last) {
-			_cleanup_free_ char *id = stow_sql_text(stmt, 1);
-
-			r = id ? stow_drain_row_add_move(row, id, NULL) : -ENOMEM;
-			if (r < 0)
-				return stow_err_set(err, ENOMEM, "out of memory");
-			row->moved[row->n_moved - 1].noted = true;
-			last = seq;
-		}
-		if (node < STOW_IDSET_MAX)
-			stow_idset_add(&row->moved[row->n_moved - 1].nodes, node);
+		if (r < 0)
+			return r;
+		row->moved[row->n_moved - 1].noted = true;
+		moved->last = seq;
 	}
-	return r;
+	if (node < STOW_IDSET_MAX)
+		stow_idset_add(&row->moved[row->n_moved - 1].nodes, node);
+	return 0;
 }
 
 int stow_drain_row_add_move(struct stow_drain_row *row, const char *id,
@@ -217,21 +191,38 @@ void stow_drain_rows_free(struct stow_drain_row *rows, size_t n)
 	free(rows);
 }
 
-static int read_rows(struct stow_ledger *ledger, struct stow_drain_row **rows, size_t *n,
-		     struct stow_err *err)
+struct rows {
+	struct stow_drain_row *list;
+	size_t n;
+};
+
+static int add_row(sqlite3_stmt *stmt, void *ctx)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	struct rows *rows = ctx;
+	struct stow_drain_row *added = STOW_APPEND(rows->list, rows->n);
+
+	return added ? read_row(stmt, added) : -ENOMEM;
+}
+
+static int read_parts(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+{
+	struct moved moved = { .row = row, .last = -1 };
 	int r;
 
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT " COLUMNS " FROM drain ORDER BY created, id", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_drain_row *added = STOW_APPEND(*rows, *n);
-
-		if (!added)
-			return stow_err_set(err, ENOMEM, "out of memory");
-		r = read_row(stmt, added, err);
-	}
+	r = stow_sql_each(ledger, err, block_row, row,
+			  "SELECT block, zone, gone FROM drain_block WHERE drain = ?"
+			  " ORDER BY block",
+			  "t", row->id);
+	if (r == 0)
+		r = stow_sql_each(ledger, err, pool_row, row,
+				  "SELECT size, lost, ours, used, before, target FROM drain_pool"
+				  " WHERE drain = ? ORDER BY size",
+				  "t", row->id);
+	if (r == 0)
+		r = stow_sql_each(ledger, err, moved_row, &moved,
+				  "SELECT seq, container, node FROM drain_moved WHERE drain = ?"
+				  " ORDER BY seq, node",
+				  "t", row->id);
 	return r;
 }
 
@@ -239,26 +230,21 @@ int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, siz
 		    struct stow_err *err)
 {
 	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	struct stow_drain_row *rows = NULL;
-	size_t n = 0;
+	struct rows rows = { 0 };
 	int r;
 
 	r = stow_sql_read_lock(ledger, &lock, err);
 	if (r == 0)
-		r = read_rows(ledger, &rows, &n, err);
-	for (size_t i = 0; i < n && r == 0; i++) {
-		r = read_blocks(ledger, &rows[i], err);
-		if (r == 0)
-			r = read_pools(ledger, &rows[i], err);
-		if (r == 0)
-			r = read_moved(ledger, &rows[i], err);
-	}
+		r = stow_sql_each(ledger, err, add_row, &rows,
+				  "SELECT " COLUMNS " FROM drain ORDER BY created, id", "");
+	for (size_t i = 0; i < rows.n && r == 0; i++)
+		r = read_parts(ledger, &rows.list[i], err);
 	if (r < 0) {
-		stow_drain_rows_free(rows, n);
+		stow_drain_rows_free(rows.list, rows.n);
 		return r;
 	}
-	*ret = rows;
-	*ret_n = n;
+	*ret = rows.list;
+	*ret_n = rows.n;
 	return 0;
 }
 
@@ -492,9 +478,6 @@ int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 {
 	int r;
 
-	r = stow_ledger_begin(ledger, err);
-	if (r < 0)
-		return r;
 	r = stow_sql_run(ledger, err,
 			 "UPDATE drain SET worker_pid=?, worker_start=? WHERE id=? AND"
 			 " worker_pid=? AND worker_start=? AND updated=? AND step<?",
@@ -503,7 +486,6 @@ int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 (int64_t)row->updated, (int64_t)STOW_DRAIN_STEP_DONE);
 	if (r == 0 && sqlite3_changes(ledger->db) == 0)
 		r = stow_err_set(err, EBUSY, "drain %s has another worker already", row->id);
-	r = stow_ledger_end(ledger, r, err);
 	if (r == 0)
 		row->worker = *self;
 	return r;
@@ -557,12 +539,8 @@ int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
 	else if (matches > 1)
 		r = stow_err_set(err, ENOTUNIQ, "several drains begin with \"%.64s\"", id);
 	if (r == 0)
-		r = stow_ledger_begin(ledger, err);
-	if (r == 0) {
 		r = stow_sql_run(ledger, err, "UPDATE drain SET cancel = 1 WHERE id = ?", "t",
 				 found);
-		r = stow_ledger_end(ledger, r, err);
-	}
 	if (r == 0 && ret_id)
 		snprintf(ret_id, STOW_DRAIN_ID_LEN + 1, "%s", found);
 	stow_drain_rows_free(rows, n);
@@ -571,12 +549,6 @@ int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
 
 int stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err)
 {
-	int r;
-
-	r = stow_ledger_begin(ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_run(ledger, err, "DELETE FROM drain WHERE id = ? AND step >= ?", "ti", id,
-			 (int64_t)STOW_DRAIN_STEP_DONE);
-	return stow_ledger_end(ledger, r, err);
+	return stow_sql_run(ledger, err, "DELETE FROM drain WHERE id = ? AND step >= ?", "ti", id,
+			    (int64_t)STOW_DRAIN_STEP_DONE);
 }

@@ -361,7 +361,8 @@ struct stow_event {
 	bool exclusive;
 };
 
-/* Add an event; with `record`, include its CPUs and nodes. `kind`: leased, placed, refused,
+/* Add an event, in the caller's transaction if there is one; with `record`, include its CPUs and
+ * nodes. `kind`: leased, placed, refused,
  * ignored, observed, undone, released, reclaimed, expired, restored, debt, paid, gone, adopted,
  * kept, left, repinned, drained, undrained, evicted, overlap, partition. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,

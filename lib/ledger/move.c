@@ -30,7 +30,7 @@ static int read_owner(struct stow_ledger *ledger, int64_t key, bool *ret_exclusi
 			     " ORDER BY size",
 			     "i", key);
 	while (r == 0 && n < STOW_POOLS_MAX && (r = stow_sql_step(ledger, size, err)) > 0) {
-		sizes[n++].size = (uint64_t)sqlite3_column_int64(size, 0);
+		sizes[n++].size = stow_sql_u64(size, 0);
 		r = 0;
 	}
 	*ret_n = n;

@@ -15,51 +15,42 @@ void stow_ledger_partitions_free(struct stow_ledger_partition *rows, size_t n)
 	free(rows);
 }
 
-static int read_rows(struct stow_ledger *ledger, sqlite3_stmt *stmt,
-		     struct stow_ledger_partition **rows, size_t *n, struct stow_err *err)
+struct rows {
+	struct stow_ledger_partition *list;
+	size_t n;
+};
+
+static int add_row(sqlite3_stmt *stmt, void *ctx)
 {
-	int r;
+	struct rows *rows = ctx;
+	struct stow_ledger_partition *added = STOW_APPEND(rows->list, rows->n);
 
-	while ((r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_ledger_partition *added = STOW_APPEND(*rows, *n);
-
-		if (!added)
-			return stow_err_sys(err, ENOMEM, "reading the ledger");
-		*added = (struct stow_ledger_partition){
-			.path = stow_sql_text(stmt, 0),
-			.inode = (uint64_t)sqlite3_column_int64(stmt, 1),
-			.leaf = sqlite3_column_int(stmt, 2) != 0,
-			.again = (uint64_t)sqlite3_column_int64(stmt, 3),
-		};
-		if (!added->path)
-			return stow_err_sys(err, ENOMEM, "reading the ledger");
-	}
-	return r;
+	if (!added)
+		return -ENOMEM;
+	*added = (struct stow_ledger_partition){
+		.path = stow_sql_text(stmt, 0),
+		.inode = stow_sql_u64(stmt, 1),
+		.leaf = sqlite3_column_int(stmt, 2) != 0,
+		.again = stow_sql_u64(stmt, 3),
+	};
+	return added->path ? 0 : -ENOMEM;
 }
 
 int stow_ledger_partitions(struct stow_ledger *ledger, struct stow_ledger_partition **ret,
 			   size_t *ret_n, struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_ledger_partition *rows = NULL;
-	size_t n = 0;
-	int r;
+	struct rows rows = { 0 };
+	int r = stow_sql_each(ledger, err, add_row, &rows,
+			      "SELECT path, inode, leaf, again FROM partition"
+			      " ORDER BY length(path) DESC",
+			      "");
 
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT path, inode, leaf, again FROM partition"
-				     " ORDER BY length(path) DESC",
-				     "");
-	if (r == 0)
-		r = read_rows(ledger, stmt, &rows, &n, err);
 	if (r < 0) {
-		stow_ledger_partitions_free(rows, n);
+		stow_ledger_partitions_free(rows.list, rows.n);
 		return r;
 	}
-	*ret = rows;
-	*ret_n = n;
+	*ret = rows.list;
+	*ret_n = rows.n;
 	return 0;
 }
 

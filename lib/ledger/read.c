@@ -18,14 +18,10 @@ struct list {
 	size_t at; /* index of the previous row's record */
 };
 
-static int no_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "reading the ledger: out of memory");
-}
-
 /* Find the record of a row's first column. Rows come by ascending key, too. */
-static struct stow_record *record_of(struct list *list, sqlite3_stmt *stmt)
+static struct stow_record *record_of(void *ctx, sqlite3_stmt *stmt)
 {
+	struct list *list = ctx;
 	int64_t key = sqlite3_column_int64(stmt, 0);
 
 	while (list->at < list->n && list->records[list->at]->key < key)
@@ -49,7 +45,7 @@ static int read_cgroup(sqlite3_stmt *stmt, int column, enum stow_controller cont
 	} else {
 		at->version = sqlite3_column_int(stmt, column);
 		path = (const char *)sqlite3_column_text(stmt, column + 1);
-		at->inode = (uint64_t)sqlite3_column_int64(stmt, column + 2);
+		at->inode = stow_sql_u64(stmt, column + 2);
 	}
 	at->path = path ? strdup(path) : NULL;
 	return path && !at->path ? -ENOMEM : 0;
@@ -68,16 +64,16 @@ static int fill(sqlite3_stmt *stmt, struct stow_record *rec)
 	rec->ns = stow_sql_text(stmt, 5);
 	rec->name = stow_sql_text(stmt, 6);
 	rec->init.pid = sqlite3_column_int(stmt, 7);
-	rec->init.start = (uint64_t)sqlite3_column_int64(stmt, 8);
+	rec->init.start = stow_sql_u64(stmt, 8);
 	rec->worker.pid = sqlite3_column_int(stmt, 9);
-	rec->worker.start = (uint64_t)sqlite3_column_int64(stmt, 10);
+	rec->worker.start = stow_sql_u64(stmt, 10);
 	r = read_cgroup(stmt, 11, STOW_CGROUP_CPUSET, &rec->cgroup);
 	if (r == 0)
 		r = read_cgroup(stmt, 14, STOW_CGROUP_HUGETLB, &rec->cgroup);
 	if (r == 0)
 		r = read_cgroup(stmt, 17, STOW_CGROUP_MEMORY, &rec->cgroup);
-	rec->created = (uint64_t)sqlite3_column_int64(stmt, 20);
-	rec->expires = (uint64_t)sqlite3_column_int64(stmt, 21);
+	rec->created = stow_sql_u64(stmt, 20);
+	rec->expires = stow_sql_u64(stmt, 21);
 	mode = sqlite3_column_int(stmt, 22);
 	rec->exclusive = mode > 0;
 	rec->isolated = mode > 1;
@@ -98,20 +94,21 @@ static int fill(sqlite3_stmt *stmt, struct stow_record *rec)
 		       : -ENOMEM;
 }
 
-static int container_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int container_row(sqlite3_stmt *stmt, void *ctx)
 {
+	struct list *list = ctx;
 	struct stow_record *record = calloc(1, sizeof(*record)), **added;
 
 	added = record ? STOW_APPEND(list->records, list->n) : NULL;
 	if (!added) {
 		free(record);
-		return no_memory(err);
+		return -ENOMEM;
 	}
 	*added = record;
-	return fill(stmt, record) < 0 ? no_memory(err) : 0;
+	return fill(stmt, record);
 }
 
-static int move_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int move_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 
@@ -119,14 +116,14 @@ static int move_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 		return 0;
 	rec->move = calloc(1, sizeof(*rec->move));
 	if (!rec->move)
-		return no_memory(err);
+		return -ENOMEM;
 	rec->move->worker.pid = sqlite3_column_int(stmt, 1);
-	rec->move->worker.start = (uint64_t)sqlite3_column_int64(stmt, 2);
+	rec->move->worker.start = stow_sql_u64(stmt, 2);
 	rec->move->step = (enum stow_move_step)sqlite3_column_int(stmt, 3);
 	stow_sql_idset(stmt, 4, &rec->move->cpus);
 	stow_sql_idset(stmt, 5, &rec->move->nodes);
 	rec->move->reason = stow_sql_text(stmt, 6);
-	return rec->move->reason ? 0 : no_memory(err);
+	return rec->move->reason ? 0 : -ENOMEM;
 }
 
 /* Return the shares that a row's second column, `target`, selects; NULL: the record has no
@@ -141,7 +138,7 @@ static struct stow_share **shares_of(struct stow_record *rec, sqlite3_stmt *stmt
 	return target ? &rec->move->shares : &rec->shares;
 }
 
-static int share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int share_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 	struct stow_share **shares, *added;
@@ -152,11 +149,11 @@ static int share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err
 		return 0;
 	added = STOW_APPEND(*shares, *n);
 	if (!added)
-		return no_memory(err);
+		return -ENOMEM;
 	*added = (struct stow_share){
 		.node = sqlite3_column_int(stmt, 2),
 		.cpus = (uint32_t)sqlite3_column_int64(stmt, 3),
-		.memory = (uint64_t)sqlite3_column_int64(stmt, 4),
+		.memory = stow_sql_u64(stmt, 4),
 	};
 	return 0;
 }
@@ -178,7 +175,7 @@ static int page_index(struct stow_record *rec, uint64_t size)
 	return (int)i;
 }
 
-static int page_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int page_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 	struct stow_share **shares;
@@ -186,20 +183,20 @@ static int page_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 	int p;
 
 	shares = rec ? shares_of(rec, stmt, &n) : NULL;
-	p = shares ? page_index(rec, (uint64_t)sqlite3_column_int64(stmt, 3)) : -1;
+	p = shares ? page_index(rec, stow_sql_u64(stmt, 3)) : -1;
 	for (size_t i = 0; p >= 0 && i < *n; i++) {
 		struct stow_share *share = &(*shares)[i];
 
 		if (share->node != sqlite3_column_int(stmt, 2))
 			continue;
-		share->pages[p] = (uint64_t)sqlite3_column_int64(stmt, 4);
+		share->pages[p] = stow_sql_u64(stmt, 4);
 		if (shares == &rec->shares)
 			rec->pages[p].count += share->pages[p];
 	}
 	return 0;
 }
 
-static int cpu_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int cpu_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 	int cpu = sqlite3_column_int(stmt, 2);
@@ -211,7 +208,7 @@ static int cpu_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 	return 0;
 }
 
-static int saved_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int saved_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 	struct stow_saved *added;
@@ -220,16 +217,16 @@ static int saved_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err
 		return 0;
 	added = STOW_APPEND(rec->saved, rec->n_saved);
 	if (!added)
-		return no_memory(err);
+		return -ENOMEM;
 	added->controller = (enum stow_controller)sqlite3_column_int(stmt, 1);
 	added->attribute = stow_sql_text(stmt, 2);
 	added->value = stow_sql_text(stmt, 3);
-	return added->attribute && added->value ? 0 : no_memory(err);
+	return added->attribute && added->value ? 0 : -ENOMEM;
 }
 
 /* --- claims --------------------------------------------------------------- */
 
-static int claim_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int claim_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 
@@ -237,14 +234,14 @@ static int claim_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err
 		return 0;
 	rec->claim = calloc(1, sizeof(*rec->claim));
 	if (!rec->claim)
-		return no_memory(err);
+		return -ENOMEM;
 	rec->claim->uid = stow_sql_text(stmt, 1);
 	rec->claim->share = stow_sql_text(stmt, 2);
 	rec->claim->part = stow_sql_text(stmt, 3);
-	return rec->claim->uid && rec->claim->share && rec->claim->part ? 0 : no_memory(err);
+	return rec->claim->uid && rec->claim->share && rec->claim->part ? 0 : -ENOMEM;
 }
 
-static int held_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int held_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_record *rec = record_of(list, stmt);
 	struct stow_held *added;
@@ -254,7 +251,7 @@ static int held_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 		return 0;
 	added = STOW_APPEND(rec->held, rec->n_held);
 	if (!added)
-		return no_memory(err);
+		return -ENOMEM;
 	mode = sqlite3_column_int(stmt, 7);
 	*added = (struct stow_held){ .key = sqlite3_column_int64(stmt, 1),
 				     .uid = stow_sql_text(stmt, 2),
@@ -266,13 +263,11 @@ static int held_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 				     .isolated = mode > 1,
 				     .drain = (enum stow_drain)sqlite3_column_int(stmt, 9) };
 	stow_sql_idset(stmt, 8, &added->nodes);
-	return added->uid && added->share && added->part && added->ns && added->name
-		       ? 0
-		       : no_memory(err);
+	return added->uid && added->share && added->part && added->ns && added->name ? 0 : -ENOMEM;
 }
 
 /* Find the claim's share of a row's first two columns. */
-static struct stow_held *held_of(struct list *list, sqlite3_stmt *stmt)
+static struct stow_held *held_of(void *list, sqlite3_stmt *stmt)
 {
 	struct stow_record *rec = record_of(list, stmt);
 
@@ -282,30 +277,30 @@ static struct stow_held *held_of(struct list *list, sqlite3_stmt *stmt)
 	return NULL;
 }
 
-static int held_share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int held_share_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_held *held = held_of(list, stmt);
 
 	if (held) {
 		stow_idset_add(&held->at, sqlite3_column_int(stmt, 2));
-		held->memory += (uint64_t)sqlite3_column_int64(stmt, 3);
+		held->memory += stow_sql_u64(stmt, 3);
 		held->n_cpus += (uint32_t)sqlite3_column_int64(stmt, 4);
 	}
 	return 0;
 }
 
-static int held_page_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int held_page_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_held *held = held_of(list, stmt);
 
 	if (held && held->n_pages < STOW_POOLS_MAX) {
-		held->pages[held->n_pages].size = (uint64_t)sqlite3_column_int64(stmt, 2);
-		held->pages[held->n_pages++].count = (uint64_t)sqlite3_column_int64(stmt, 3);
+		held->pages[held->n_pages].size = stow_sql_u64(stmt, 2);
+		held->pages[held->n_pages++].count = stow_sql_u64(stmt, 3);
 	}
 	return 0;
 }
 
-static int held_cpu_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+static int held_cpu_row(sqlite3_stmt *stmt, void *list)
 {
 	struct stow_held *held = held_of(list, stmt);
 
@@ -342,7 +337,7 @@ static void sum_claims(struct stow_record *rec)
 /* In this order: shares need the repin, pages need the shares. */
 static const struct table {
 	const char *select, *order;
-	int (*row)(sqlite3_stmt *stmt, struct list *list, struct stow_err *err);
+	int (*row)(sqlite3_stmt *stmt, void *list);
 } tables[] = {
 	{ "SELECT key, " STOW_RECORD_COLUMNS " FROM container", "key", container_row },
 	{ "SELECT container, worker_pid, worker_start, step, cpus, nodes, reason FROM move",
@@ -378,9 +373,7 @@ static const struct table claim_tables[] = {
 static int read_table(struct stow_ledger *ledger, const struct table *table, struct list *list,
 		      struct stow_err *err, const char *where, const char *types, va_list ap)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	char condition[256] = "", sql[1024];
-	int r;
 
 	if (*where && table == tables) /* the records themselves */
 		snprintf(condition, sizeof(condition), " WHERE %s", where);
@@ -389,10 +382,7 @@ static int read_table(struct stow_ledger *ledger, const struct table *table, str
 			 " WHERE container IN (SELECT key FROM container WHERE %s)", where);
 	snprintf(sql, sizeof(sql), "%s%s ORDER BY %s", table->select, condition, table->order);
 	list->at = 0;
-	r = stow_sql_prepare_va(ledger, &stmt, err, sql, types, ap);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0)
-		r = table->row(stmt, list, err);
-	return r;
+	return stow_sql_each_va(ledger, err, table->row, list, sql, types, ap);
 }
 
 static bool has_claims(const struct list *list)
@@ -538,26 +528,31 @@ int stow_ledger_claim_whole(struct stow_ledger *ledger, const char *uid, struct 
 			    "t", uid);
 }
 
+struct newest {
+	struct stow_newest *list;
+	size_t n;
+};
+
+static int newest_row(sqlite3_stmt *stmt, void *ctx)
+{
+	struct newest *newest = ctx;
+
+	newest->list[newest->n++] =
+		(struct stow_newest){ .key = sqlite3_column_int64(stmt, 0),
+				      .init = { .pid = sqlite3_column_int(stmt, 1),
+						.start = stow_sql_u64(stmt, 2) } };
+	return 0;
+}
+
 int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size_t max,
 		       size_t *ret_n, struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	size_t n = 0;
-	int r;
+	struct newest newest = { .list = ret };
+	int r = stow_sql_each(ledger, err, newest_row, &newest,
+			      "SELECT key, init_pid, init_start FROM container"
+			      " WHERE state = ? ORDER BY key DESC LIMIT ?",
+			      "ii", (int64_t)STOW_STATE_ACTIVE, (int64_t)max);
 
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT key, init_pid, init_start FROM container"
-				     " WHERE state = ? ORDER BY key DESC LIMIT ?",
-				     "ii", (int64_t)STOW_STATE_ACTIVE, (int64_t)max);
-	while (r == 0 && n < max && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		ret[n].key = sqlite3_column_int64(stmt, 0);
-		ret[n].init.pid = sqlite3_column_int(stmt, 1);
-		ret[n++].init.start = (uint64_t)sqlite3_column_int64(stmt, 2);
-		r = 0;
-	}
-	*ret_n = n;
+	*ret_n = newest.n;
 	return r;
 }

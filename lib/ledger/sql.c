@@ -169,8 +169,8 @@ static int bind_va(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_e
 	return code == SQLITE_OK ? 0 : stow_sql_fail(ledger, err, "binding");
 }
 
-int stow_sql_prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
-			const char *sql, const char *types, va_list ap)
+static int prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
+		      const char *sql, const char *types, va_list ap)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r;
@@ -191,7 +191,7 @@ int stow_sql_prepare(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct
 	int r;
 
 	va_start(ap, types);
-	r = stow_sql_prepare_va(ledger, ret_stmt, err, sql, types, ap);
+	r = prepare_va(ledger, ret_stmt, err, sql, types, ap);
 	va_end(ap);
 	return r;
 }
@@ -243,7 +243,7 @@ int stow_sql_run(struct stow_ledger *ledger, struct stow_err *err, const char *s
 	if (r < 0)
 		return r;
 	va_start(ap, types);
-	r = stow_sql_prepare_va(ledger, &stmt, err, sql, types, ap);
+	r = prepare_va(ledger, &stmt, err, sql, types, ap);
 	va_end(ap);
 	if (r == 0)
 		r = run_to_end(ledger, stmt, err);
@@ -253,26 +253,55 @@ int stow_sql_run(struct stow_ledger *ledger, struct stow_err *err, const char *s
 	return r;
 }
 
-int stow_sql_number(struct stow_ledger *ledger, int64_t *ret, struct stow_err *err, const char *sql,
-		    const char *types, ...)
+int stow_sql_each_va(struct stow_ledger *ledger, struct stow_err *err,
+		     int (*row)(sqlite3_stmt *stmt, void *ctx), void *ctx, const char *sql,
+		     const char *types, va_list ap)
 {
 	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	va_list ap;
 	int r;
 
 	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r < 0)
-		return r;
-	va_start(ap, types);
-	r = stow_sql_prepare_va(ledger, &stmt, err, sql, types, ap);
-	va_end(ap);
 	if (r == 0)
-		r = stow_sql_step(ledger, stmt, err);
-	if (r < 0)
-		return r;
-	*ret = r ? sqlite3_column_int64(stmt, 0) : 0;
+		r = prepare_va(ledger, &stmt, err, sql, types, ap);
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		r = row(stmt, ctx);
+		if (r < 0)
+			return stow_err_sys(err, -r, "reading the ledger");
+	}
+	return r;
+}
+
+int stow_sql_each(struct stow_ledger *ledger, struct stow_err *err,
+		  int (*row)(sqlite3_stmt *stmt, void *ctx), void *ctx, const char *sql,
+		  const char *types, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, types);
+	r = stow_sql_each_va(ledger, err, row, ctx, sql, types, ap);
+	va_end(ap);
+	return r;
+}
+
+static int number_row(sqlite3_stmt *stmt, void *ret)
+{
+	*(int64_t *)ret = sqlite3_column_int64(stmt, 0);
 	return 0;
+}
+
+int stow_sql_number(struct stow_ledger *ledger, int64_t *ret, struct stow_err *err, const char *sql,
+		    const char *types, ...)
+{
+	va_list ap;
+	int r;
+
+	*ret = 0;
+	va_start(ap, types);
+	r = stow_sql_each_va(ledger, err, number_row, ret, sql, types, ap);
+	va_end(ap);
+	return r;
 }
 
 char *stow_sql_text(sqlite3_stmt *stmt, int column)
@@ -280,6 +309,11 @@ char *stow_sql_text(sqlite3_stmt *stmt, int column)
 	const char *text = (const char *)sqlite3_column_text(stmt, column);
 
 	return strdup(text ? text : "");
+}
+
+uint64_t stow_sql_u64(sqlite3_stmt *stmt, int column)
+{
+	return (uint64_t)sqlite3_column_int64(stmt, column);
 }
 
 void stow_sql_idset(sqlite3_stmt *stmt, int column, struct stow_idset *ret)

@@ -51,8 +51,6 @@ int stow_sql_fail(struct stow_ledger *ledger, struct stow_err *err, const char *
  */
 int stow_sql_prepare(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
 		     const char *sql, const char *types, ...);
-int stow_sql_prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
-			const char *sql, const char *types, va_list ap);
 
 /* Run a prepared statement without results again, with other parameters. */
 int stow_sql_again(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_err *err,
@@ -63,6 +61,15 @@ int stow_sql_again(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_e
 int stow_sql_run(struct stow_ledger *ledger, struct stow_err *err, const char *sql,
 		 const char *types, ...);
 
+/* Call `row` for each row of a SELECT. Its failure, -errno, ends the reading and is returned. Lock
+ * as above. */
+int stow_sql_each(struct stow_ledger *ledger, struct stow_err *err,
+		  int (*row)(sqlite3_stmt *stmt, void *ctx), void *ctx, const char *sql,
+		  const char *types, ...);
+int stow_sql_each_va(struct stow_ledger *ledger, struct stow_err *err,
+		     int (*row)(sqlite3_stmt *stmt, void *ctx), void *ctx, const char *sql,
+		     const char *types, va_list ap);
+
 /* Step to the next row: 1, 0 at the end, or -errno. */
 int stow_sql_step(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_err *err);
 
@@ -72,6 +79,7 @@ int stow_sql_number(struct stow_ledger *ledger, int64_t *ret, struct stow_err *e
 
 /* Copy a text column, "" for NULL; NULL: out of memory. The caller frees it. */
 char *stow_sql_text(sqlite3_stmt *stmt, int column);
+uint64_t stow_sql_u64(sqlite3_stmt *stmt, int column);
 /* Read a column in list format; malformed text gives the empty set. */
 void stow_sql_idset(sqlite3_stmt *stmt, int column, struct stow_idset *ret);
 

@@ -28,28 +28,22 @@ int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
 	return stow_ledger_end(ledger, r, err);
 }
 
+static int add_number(sqlite3_stmt *stmt, void *set)
+{
+	int number = sqlite3_column_int(stmt, 0);
+
+	if (number >= 0 && number < STOW_IDSET_MAX)
+		stow_idset_add(set, number);
+	return 0;
+}
+
 int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct stow_idset *ret,
 		       struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r == 0 && owner)
-		r = stow_sql_prepare(ledger, &stmt, err, "SELECT node FROM fence WHERE owner = ?",
-				     "t", owner);
-	else if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err, "SELECT node FROM fence", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		int node = sqlite3_column_int(stmt, 0);
-
-		if (node >= 0 && node < STOW_IDSET_MAX)
-			stow_idset_add(ret, node);
-		r = 0;
-	}
-	return r;
+	*ret = (struct stow_idset){ 0 };
+	return owner ? stow_sql_each(ledger, err, add_number, ret,
+				     "SELECT node FROM fence WHERE owner = ?", "t", owner)
+		     : stow_sql_each(ledger, err, add_number, ret, "SELECT node FROM fence", "");
 }
 
 /* --- usage ---------------------------------------------------------------- */
@@ -67,58 +61,32 @@ static struct stow_node_usage *usage_node(struct stow_usage *usage, int id)
 	return added;
 }
 
-static int usage_shares(struct stow_ledger *ledger, struct stow_usage *usage, struct stow_err *err)
+static int share_row(sqlite3_stmt *stmt, void *usage)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
+	struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
 
-	/* A node counts at least one shared CPU if a shared container is on it, even one that has
-	 * requested no number of CPUs. A claim's share of memory alone does not count if the claim
-	 * has CPUs in another share: its containers use those. */
-	r = stow_sql_prepare(
-		ledger, &stmt, err,
-		"SELECT node, sum(cpus * (exclusive = 0)), sum(memory),"
-		" max(exclusive = 0 AND (cpus > 0 OR container NOT IN"
-		" (SELECT container FROM claim WHERE uid IN"
-		"  (SELECT uid FROM claim JOIN share USING(container) WHERE cpus > 0))))"
-		" FROM share GROUP BY node",
-		"");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
-
-		if (!node)
-			return stow_err_sys(err, ENOMEM, "reading the ledger");
-		node->shared_cpus = (uint32_t)sqlite3_column_int64(stmt, 1);
-		if (!node->shared_cpus && sqlite3_column_int(stmt, 3))
-			node->shared_cpus = 1;
-		node->memory = (uint64_t)sqlite3_column_int64(stmt, 2);
-		node->memory_outstanding = node->memory;
-		r = 0;
-	}
-	return r;
+	if (!node)
+		return -ENOMEM;
+	node->shared_cpus = (uint32_t)sqlite3_column_int64(stmt, 1);
+	if (!node->shared_cpus && sqlite3_column_int(stmt, 3))
+		node->shared_cpus = 1;
+	node->memory = node->memory_outstanding = stow_sql_u64(stmt, 2);
+	return 0;
 }
 
-static int usage_pages(struct stow_ledger *ledger, struct stow_usage *usage, struct stow_err *err)
+static int page_row(sqlite3_stmt *stmt, void *usage)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
+	struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
 
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, size, sum(pages) FROM page GROUP BY node, size", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
-
-		if (!node)
-			return stow_err_sys(err, ENOMEM, "reading the ledger");
-		r = 0;
-		if (node->n_pools == STOW_POOLS_MAX)
-			continue;
-		node->pools[node->n_pools].size = (uint64_t)sqlite3_column_int64(stmt, 1);
-		node->pools[node->n_pools].promised = (uint64_t)sqlite3_column_int64(stmt, 2);
-		node->pools[node->n_pools].outstanding = node->pools[node->n_pools].promised;
-		node->n_pools++;
-	}
-	return r;
+	if (!node)
+		return -ENOMEM;
+	if (node->n_pools == STOW_POOLS_MAX)
+		return 0;
+	node->pools[node->n_pools].size = stow_sql_u64(stmt, 1);
+	node->pools[node->n_pools].promised = stow_sql_u64(stmt, 2);
+	node->pools[node->n_pools].outstanding = node->pools[node->n_pools].promised;
+	node->n_pools++;
+	return 0;
 }
 
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
@@ -131,10 +99,22 @@ int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 	if (!usage)
 		return stow_err_sys(err, ENOMEM, "reading the ledger");
 	r = stow_sql_read_lock(ledger, &lock, err);
+	/* A node counts at least one shared CPU if a shared container is on it, even one that has
+	 * requested no number of CPUs. A claim's share of memory alone does not count if the claim
+	 * has CPUs in another share: its containers use those. */
 	if (r == 0)
-		r = usage_shares(ledger, usage, err);
+		r = stow_sql_each(
+			ledger, err, share_row, usage,
+			"SELECT node, sum(cpus * (exclusive = 0)), sum(memory),"
+			" max(exclusive = 0 AND (cpus > 0 OR container NOT IN"
+			" (SELECT container FROM claim WHERE uid IN"
+			"  (SELECT uid FROM claim JOIN share USING(container) WHERE cpus > 0))))"
+			" FROM share GROUP BY node",
+			"");
 	if (r == 0)
-		r = usage_pages(ledger, usage, err);
+		r = stow_sql_each(ledger, err, page_row, usage,
+				  "SELECT node, size, sum(pages) FROM page GROUP BY node, size",
+				  "");
 	if (r == 0)
 		r = stow_ledger_exclusive(ledger, &usage->exclusive, err);
 	if (r == 0)
@@ -155,115 +135,86 @@ void stow_usage_free(struct stow_usage *usage)
 
 int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_idset set = { 0 };
-	int r;
+	*ret = (struct stow_idset){ 0 };
+	return stow_sql_each(ledger, err, add_number, ret, "SELECT cpu FROM cpu", "");
+}
 
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err, "SELECT cpu FROM cpu", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		stow_idset_add(&set, sqlite3_column_int(stmt, 0));
-		r = 0;
-	}
-	if (r == 0)
-		*ret = set;
-	return r;
+static int caps_row(sqlite3_stmt *stmt, void *ctx)
+{
+	struct stow_caps *caps = ctx;
+
+	caps->cpus = (uint32_t)sqlite3_column_int64(stmt, 0);
+	caps->memory = stow_sql_u64(stmt, 1);
+	caps->hugepages = stow_sql_u64(stmt, 2);
+	return 0;
 }
 
 int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct stow_caps *ret,
 			  struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	r = stow_sql_read_lock(ledger, &lock, err);
+	*ret = (struct stow_caps){ 0 };
 	/* Without the targets of repins, so that a repin does not hit the container's cap. */
-	if (r == 0)
-		r = stow_sql_prepare(
-			ledger, &stmt, err,
-			"WITH mine AS (SELECT key FROM container WHERE ns = ?) SELECT"
-			" (SELECT sum(cpus) FROM share WHERE target = 0 AND container IN mine),"
-			" (SELECT sum(memory) FROM share WHERE target = 0 AND container IN mine),"
-			" (SELECT sum(pages * size) FROM page WHERE target = 0 AND container IN "
-			"mine)",
-			"t", ns);
-	if (r == 0)
-		r = stow_sql_step(ledger, stmt, err);
-	if (r <= 0)
-		return r;
-	ret->cpus = (uint32_t)sqlite3_column_int64(stmt, 0);
-	ret->memory = (uint64_t)sqlite3_column_int64(stmt, 1);
-	ret->hugepages = (uint64_t)sqlite3_column_int64(stmt, 2);
-	return 0;
+	return stow_sql_each(
+		ledger, err, caps_row, ret,
+		"WITH mine AS (SELECT key FROM container WHERE ns = ?) SELECT"
+		" (SELECT sum(cpus) FROM share WHERE target = 0 AND container IN mine),"
+		" (SELECT sum(memory) FROM share WHERE target = 0 AND container IN mine),"
+		" (SELECT sum(pages * size) FROM page WHERE target = 0 AND container IN mine)",
+		"t", ns);
 }
 
 /* --- pools ---------------------------------------------------------------- */
 
-static void pool_from_row(sqlite3_stmt *stmt, struct stow_ledger_pool *pool)
+static int pool_row(sqlite3_stmt *stmt, void *ret)
 {
+	struct stow_ledger_pool *pool = ret;
+
 	pool->node = sqlite3_column_int(stmt, 0);
-	pool->size = (uint64_t)sqlite3_column_int64(stmt, 1);
-	pool->added = (uint64_t)sqlite3_column_int64(stmt, 2);
+	pool->size = stow_sql_u64(stmt, 1);
+	pool->added = stow_sql_u64(stmt, 2);
 	pool->writing = sqlite3_column_int(stmt, 3) != 0;
-	pool->before = (uint64_t)sqlite3_column_int64(stmt, 4);
-	pool->target = (uint64_t)sqlite3_column_int64(stmt, 5);
+	pool->before = stow_sql_u64(stmt, 4);
+	pool->target = stow_sql_u64(stmt, 5);
+	return 0;
+}
+
+struct pools {
+	struct stow_ledger_pool *list;
+	size_t n;
+};
+
+static int add_pool(sqlite3_stmt *stmt, void *ctx)
+{
+	struct pools *pools = ctx;
+	struct stow_ledger_pool *added = STOW_APPEND(pools->list, pools->n);
+
+	return added ? pool_row(stmt, added) : -ENOMEM;
 }
 
 int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret, size_t *ret_n,
 		      struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	size_t n = 0;
-	int r;
+	struct pools pools = { 0 };
+	int r = stow_sql_each(ledger, err, add_pool, &pools,
+			      "SELECT node, size, added, writing, before, target FROM pool", "");
 
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r < 0)
+	if (r < 0) {
+		free(pools.list);
 		return r;
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, size, added, writing, before, target FROM pool", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_ledger_pool *added = STOW_APPEND(pools, n);
-
-		if (!added)
-			return stow_err_sys(err, ENOMEM, "reading the ledger");
-		pool_from_row(stmt, added);
-		r = 0;
 	}
-	if (r < 0)
-		return r;
-	*ret = STOW_TAKE_PTR(pools);
-	*ret_n = n;
+	*ret = pools.list;
+	*ret_n = pools.n;
 	return 0;
 }
 
 int stow_ledger_pool_get(struct stow_ledger *ledger, int node, uint64_t size,
 			 struct stow_ledger_pool *ret, struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->node = node;
-	ret->size = size;
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_prepare(ledger, &stmt, err,
+	*ret = (struct stow_ledger_pool){ .node = node, .size = size };
+	return stow_sql_each(ledger, err, pool_row, ret,
 			     "SELECT node, size, added, writing, before, target FROM pool"
 			     " WHERE node = ? AND size = ?",
 			     "ii", (int64_t)node, (int64_t)size);
-	if (r == 0)
-		r = stow_sql_step(ledger, stmt, err);
-	if (r > 0)
-		pool_from_row(stmt, ret);
-	return r < 0 ? r : 0;
 }
 
 int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_pool *pool,
@@ -294,31 +245,34 @@ int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t siz
 	return r;
 }
 
+struct pinned {
+	const struct stow_idset *online;
+	struct stow_idset *ret;
+};
+
+static int pinned_row(sqlite3_stmt *stmt, void *ctx)
+{
+	const struct pinned *pinned = ctx;
+	struct stow_idset set;
+
+	stow_sql_idset(stmt, 0, &set);
+	if (!stow_idset_subset(pinned->online, &set))
+		stow_idset_or(pinned->ret, &set);
+	return 0;
+}
+
 int stow_ledger_pinned(struct stow_ledger *ledger, const struct stow_idset *online,
 		       struct stow_idset *ret, struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_idset set, pinned = { 0 };
-	int r;
+	struct pinned pinned = { .online = online, .ret = ret };
 
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT iif(cpus <> '', cpus, given_cpus) FROM container"
-				     " WHERE mode = 0 AND (cpus <> '' OR given_cpus <> '')"
-				     /* Containers with a claim's exclusive CPUs do not run on the
-					set that they were given. */
-				     " AND key NOT IN (SELECT hold.container FROM hold JOIN"
-				     " container ON key = claim WHERE mode > 0)",
-				     "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		stow_sql_idset(stmt, 0, &set);
-		if (!stow_idset_subset(online, &set))
-			stow_idset_or(&pinned, &set);
-		r = 0;
-	}
-	if (r == 0)
-		*ret = pinned;
-	return r;
+	*ret = (struct stow_idset){ 0 };
+	return stow_sql_each(ledger, err, pinned_row, &pinned,
+			     "SELECT iif(cpus <> '', cpus, given_cpus) FROM container"
+			     " WHERE mode = 0 AND (cpus <> '' OR given_cpus <> '')"
+			     /* Containers with a claim's exclusive CPUs do not run on the set that
+				they were given. */
+			     " AND key NOT IN (SELECT hold.container FROM hold JOIN"
+			     " container ON key = claim WHERE mode > 0)",
+			     "");
 }
