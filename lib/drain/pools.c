@@ -18,10 +18,14 @@
 #include "drain/internal.h"
 #include "grant/pool.h"
 #include "node/hugepage.h"
+#include "node/reclaim.h"
 
-static uint64_t persistent(const struct stow_pool *pool)
+/* Read the number of persistent pages; 0 where the node has no pages of that size. */
+static uint64_t persistent(struct stow_root *root, int node, uint64_t size)
 {
-	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
+	struct stow_pool pool;
+
+	return stow_pool_read(root, node, size, &pool, NULL) < 0 ? 0 : stow_pool_persistent(&pool);
 }
 
 /* --- in the ledger -------------------------------------------------------- */
@@ -80,13 +84,9 @@ int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools
 {
 	int r = stow_drain_pools_hold(root, pools, err);
 
-	for (size_t i = 0; i < pools->n && r == 0; i++) {
-		struct stow_pool now;
-
-		if (stow_pool_read(root, pools->node, pools->list[i].row.size, &now, NULL) < 0)
-			now = (struct stow_pool){ 0 }; /* the node has no pages of that size */
-		pools->list[i].row.before = persistent(&now) + 1;
-	}
+	for (size_t i = 0; i < pools->n && r == 0; i++)
+		pools->list[i].row.before =
+			persistent(root, pools->node, pools->list[i].row.size) + 1;
 	return r;
 }
 
@@ -127,13 +127,10 @@ static void gained(struct stow_drain_pool *pool, uint64_t pages)
 static int account_one(const struct stow_grant_context *context, int node,
 		       struct stow_drain_pool *pool, uint64_t used, struct stow_err *err)
 {
-	uint64_t was = pool->row.before - 1, is, taken = 0;
-	struct stow_pool now;
+	uint64_t is = persistent(context->root, node, pool->row.size);
+	uint64_t was = pool->row.before - 1, taken = 0;
 	int r = 0;
 
-	if (stow_pool_read(context->root, node, pool->row.size, &now, NULL) < 0)
-		now = (struct stow_pool){ 0 };
-	is = persistent(&now);
 	if (is < was) {
 		pool->row.lost += was - is;
 		pool->row.used += STOW_MIN(used, was - is);
@@ -170,24 +167,34 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 
 /* --- making lost pages again ---------------------------------------------- */
 
-/* Grow a node's pool by up to `pages`, with the pool's lock held. Return by how many it grew. */
-static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t pages)
+/* Set the number of persistent pages. Return how many there are then; 0 after a failure. */
+static uint64_t resize(struct stow_root *root, int node, uint64_t size, uint64_t pages)
 {
-	struct stow_pool now, then;
+	return stow_pool_write(root, node, size, pages, NULL) < 0 ? 0
+								  : persistent(root, node, size);
+}
 
-	if (stow_pool_read(root, node, size, &now, NULL) < 0 ||
-	    stow_pool_write(root, node, size, persistent(&now) + pages, NULL) < 0 ||
-	    stow_pool_read(root, node, size, &then, NULL) < 0)
+/* Grow a node's pool by up to `pages`. *ret: by how many it grew. Fails only for the lock. */
+static int grow(struct stow_root *root, int node, uint64_t size, uint64_t pages, uint64_t *ret,
+		struct stow_err *err)
+{
+	_cleanup_unlock_ int lock = stow_pool_lock(root, node, size, err);
+	struct stow_pool now;
+	uint64_t was, is;
+
+	*ret = 0;
+	if (lock < 0)
+		return lock;
+	if (stow_pool_read(root, node, size, &now, NULL) < 0)
 		return 0;
-	if (persistent(&then) < persistent(&now) + pages) {
-		/* Free memory may be fragmented. */
-		(void)stow_root_write(root, "1", NULL, "/sys/devices/system/node/node%d/compact",
-				      node);
-		if (stow_pool_write(root, node, size, persistent(&now) + pages, NULL) < 0 ||
-		    stow_pool_read(root, node, size, &then, NULL) < 0)
-			return 0;
+	was = stow_pool_persistent(&now);
+	is = resize(root, node, size, was + pages);
+	if (is && is < was + pages) { /* free memory may be fragmented */
+		(void)stow_node_compact(root, node, NULL);
+		is = resize(root, node, size, was + pages);
 	}
-	return persistent(&then) > persistent(&now) ? persistent(&then) - persistent(&now) : 0;
+	*ret = stow_saturating_sub(is, was);
+	return 0;
 }
 
 /* Save how many pages the pool has to have: those that it has, and the lost ones that are to be
@@ -204,7 +211,7 @@ static int set_target(const struct stow_grant_context *context, int node,
 		return lock;
 	if (stow_pool_read(context->root, node, pool->row.size, &now, NULL) < 0)
 		return 0; /* the node is gone */
-	is = persistent(&now);
+	is = stow_pool_persistent(&now);
 	/* A worker that was killed here had saved its target: some of the pages may be there
 	 * already. */
 	if (pool->row.target) {
@@ -229,8 +236,8 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 	r = stow_topology_read(context->root, 0, &topology, err);
 	stow_idset_add(&tried, node);
 	while (r == 0 && pool->row.lost > pool->row.ours + pool->row.used) {
-		_cleanup_unlock_ int lock = -EBADF;
 		int best = -1, distance = INT32_MAX;
+		uint64_t grown;
 
 		for (size_t i = 0; i < topology->n_nodes; i++) {
 			int id = topology->nodes[i].id;
@@ -245,13 +252,9 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 		if (best < 0)
 			break;
 		stow_idset_add(&tried, best);
-		lock = stow_pool_lock(context->root, best, pool->row.size, err);
-		r = lock < 0 ? lock : 0;
-		if (r == 0)
-			pool->row.lost -=
-				STOW_MIN(pool->row.lost,
-					 grow(context->root, best, pool->row.size,
-					      pool->row.lost - pool->row.ours - pool->row.used));
+		r = grow(context->root, best, pool->row.size,
+			 pool->row.lost - pool->row.ours - pool->row.used, &grown, err);
+		pool->row.lost -= STOW_MIN(pool->row.lost, grown);
 	}
 	return r;
 }
@@ -275,18 +278,13 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 
 	for (size_t i = 0; i < pools->n; i++) {
 		struct stow_drain_pool *pool = &pools->list[i];
-		uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used);
-		_cleanup_unlock_ int lock = -EBADF;
+		uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used), grown;
 		int r = 0;
 
 		if (wanted) {
-			lock = stow_pool_lock(context->root, pools->node, pool->row.size,
-					      first.err);
-			r = lock < 0 ? lock : 0;
-			if (r == 0)
-				gained(pool,
-				       grow(context->root, pools->node, pool->row.size, wanted));
-			stow_root_unlock(&lock);
+			r = grow(context->root, pools->node, pool->row.size, wanted, &grown,
+				 first.err);
+			gained(pool, grown);
 		}
 		pool->row.target = 0;
 		if (r == 0 && elsewhere && pool->row.lost > pool->row.ours + pool->row.used)

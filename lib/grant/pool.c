@@ -15,6 +15,7 @@
 #include "grant/pool_internal.h"
 #include "ledger/drains.h"
 #include "node/hugepage.h"
+#include "node/reclaim.h"
 
 /* Account for a write, by whichever program: add how far the pool moved from `before` towards
  * `target`. Any change beyond the target was made by another program. */
@@ -148,8 +149,7 @@ static int grow(struct stow_settling *s, uint64_t outstanding, struct stow_pool_
 	r = resize(s, target, err);
 	if (r == 0 && stow_pool_persistent(&s->kernel) < target) {
 		/* Free memory may be fragmented: compact it, and try again. */
-		(void)stow_root_write(s->root, "1", NULL, "/sys/devices/system/node/node%d/compact",
-				      s->row.node);
+		(void)stow_node_compact(s->root, s->row.node, NULL);
 		r = resize(s, target, err);
 	}
 	if (r < 0)

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "grant/names.h"
 #include "grant/pool.h"
 #include "grant/pool_internal.h"
 #include "node/hugetlb.h"
@@ -86,14 +87,12 @@ static void name_records(const struct pool *pool, char *buf, size_t size)
 		return;
 	buf[0] = '\0';
 	for (size_t i = 0; i < n && i < NAMES_SHOWN; i++) {
-		char label[STOW_RECORD_LABEL_MAX];
-		const char *text = stow_record_label(records[i], label);
-		bool hex = strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+		char label[STOW_RECORD_LABEL_MAX], id[129];
+		bool named = records[i]->name[0] && records[i]->id[0];
 
-		stow_append(buf, size, "%s%.*s%s%s%s", i ? ", " : "", hex ? 12 : 128, text,
-			    records[i]->name[0] && records[i]->id[0] ? " (" : "",
-			    records[i]->id[0] ? records[i]->name : "",
-			    records[i]->name[0] && records[i]->id[0] ? ")" : "");
+		stow_append(buf, size, named ? "%s%s (%s)" : "%s%s", i ? ", " : "",
+			    stow_short_id(stow_record_label(records[i], label), id, sizeof(id)),
+			    records[i]->name);
 	}
 	if (n > NAMES_SHOWN)
 		stow_append(buf, size, " and %zu more", n - NAMES_SHOWN);

@@ -6,7 +6,6 @@
 
 #include <stdbool.h>
 
-#include "base/math.h"
 #include "ledger/ledger.h"
 #include "node/hugepage.h"
 
@@ -17,15 +16,8 @@ struct stow_settling {
 	struct stow_pool kernel;
 };
 
-static inline uint64_t stow_pool_persistent(const struct stow_pool *pool)
-{
-	return stow_saturating_sub(pool->total, pool->surplus);
-}
-
 /* Read the pool of `row`, and its row in the ledger; account for the write of a killed program. */
 int stow_pool_begin(struct stow_settling *s, struct stow_err *err);
-/* Write the row, in a transaction of its own. */
-int stow_pool_put_row(struct stow_settling *s, struct stow_err *err);
 /* Sum the pages that are promised and not yet faulted in: of records up to `key` if it is not 0;
  * with `leases`, of reservations, too. */
 int stow_pool_sum(struct stow_settling *s, int64_t key, bool leases, uint64_t *ret,

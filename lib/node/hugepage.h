@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/math.h"
 #include "base/root.h"
 
 #define STOW_POOLS_MAX 16 /* page sizes of one machine; arm64 has four, powerpc a few more */
@@ -23,6 +24,12 @@ struct stow_pool {
 	uint64_t free;	  /* pages that no process has faulted in */
 	uint64_t surplus; /* pages beyond the persistent pool; removed when they are freed */
 };
+
+/* Return the number of pages without surplus: what nr_hugepages sets. */
+static inline uint64_t stow_pool_persistent(const struct stow_pool *pool)
+{
+	return stow_saturating_sub(pool->total, pool->surplus);
+}
 
 /* List the machine's page sizes in bytes, ascending; none without hugetlbfs. Return how many. */
 int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], struct stow_err *err);
