@@ -29,8 +29,7 @@ void agent_drain_drop(struct agent_drain *drain)
 {
 	if (!drain)
 		return;
-	if (drain->call)
-		stow_rpc_unref(drain->call);
+	stow_rpc_unref(drain->call);
 	stow_rpc_message_free(drain->spec);
 	stow_rpc_message_free(drain->plan);
 	stow_rpc_message_free(drain->last);

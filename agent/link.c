@@ -55,8 +55,7 @@ static void hang_up(struct agent_link *link)
 		link->call = NULL;
 	}
 	link->welcome = false;
-	stow_rpc_client_free(link->client);
-	link->client = NULL;
+	stow_rpc_client_free(STOW_TAKE_PTR(link->client));
 	agent_publisher_set_connected(link->parts.publisher, false);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/cleanup.h"
 #include "rpc/log.h"
 
 #define CALL_WITHIN (30 * STOW_SECOND)
@@ -45,9 +46,7 @@ static void ask(struct agent_probe *probe)
 	struct stow_rpc_client_options options = { .target = probe->signs.target };
 
 	/* Use a new connection each time: an old one does not prove that new ones are accepted. */
-	if (probe->client)
-		stow_rpc_client_free(probe->client);
-	probe->client = NULL;
+	stow_rpc_client_free(STOW_TAKE_PTR(probe->client));
 	if (stow_rpc_client_new(probe->rpc, &options, &probe->client, NULL) == 0)
 		(void)stow_rpc_client_start(probe->client, &grpc__health__v1__health__descriptor,
 					    "Check", &request, CALL_WITHIN, on_answer,
@@ -98,9 +97,8 @@ bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size
 
 	if (waited < AGENT_PROBE_WITHIN)
 		return true;
-	if (why)
-		snprintf(why, size, "no answer on its own socket %s for %" PRIu64 " s",
-			 signs->target, waited / STOW_SECOND);
+	snprintf(why, size, "no answer on its own socket %s for %" PRIu64 " s", signs->target,
+		 waited / STOW_SECOND);
 	return false;
 }
 
@@ -110,9 +108,7 @@ bool agent_probe_loop_runs(const struct agent_probe_signs *signs, char *why, siz
 
 	if (busy < AGENT_PROBE_WITHIN)
 		return true;
-	if (why)
-		snprintf(why, size, "the main loop has been busy for %" PRIu64 " s",
-			 busy / STOW_SECOND);
+	snprintf(why, size, "the main loop has been busy for %" PRIu64 " s", busy / STOW_SECOND);
 	return false;
 }
 
@@ -146,8 +142,7 @@ void agent_probe_free(struct agent_probe *probe)
 {
 	if (!probe)
 		return;
-	if (probe->client)
-		stow_rpc_client_free(probe->client);
+	stow_rpc_client_free(probe->client);
 	free(probe->signs.target);
 	free(probe);
 }

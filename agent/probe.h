@@ -38,8 +38,7 @@ const struct agent_probe_signs *agent_probe_signs(const struct agent_probe *prob
 
 /* --- any thread ----------------------------------------------------------- */
 
-/* Return whether the socket has answered lately. If not, `why` (may be NULL) tells for how long
- * not. */
+/* Return whether the socket has answered lately. If not, `why` says for how long not. */
 bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size_t size);
 /* Return whether the main loop is running, not stuck. */
 bool agent_probe_loop_runs(const struct agent_probe_signs *signs, char *why, size_t size);

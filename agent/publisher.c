@@ -454,8 +454,7 @@ void agent_publisher_free(struct agent_publisher *publisher)
 		return;
 	free_all(&publisher->subscribers);
 	free_all(&publisher->busy);
-	if (publisher->current)
-		stow_rpc_message_free(publisher->current);
+	stow_rpc_message_free(publisher->current);
 	free(publisher->error);
 	free(publisher->failure_domain);
 	free(publisher->boot_id);

@@ -15,12 +15,6 @@
 #include "place/capacity.h"
 #include "rpc/rpc.h"
 
-static void *out_of_memory(struct stow_err *err)
-{
-	stow_err_set(err, ENOMEM, "out of memory");
-	return NULL;
-}
-
 static char *set_text(const struct stow_idset *set)
 {
 	char buf[STOW_IDSET_MAX * 5];
@@ -129,14 +123,14 @@ static uint32_t exclusive_on(const struct agent_source *source, const struct sto
 }
 
 static PbNumaNode *numa_message(const struct agent_source *source, size_t i,
-				const struct stow_node_capacity *cap, struct stow_err *err)
+				const struct stow_node_capacity *cap)
 {
 	const struct stow_node *node = &source->topology->nodes[i];
 	const struct stow_node_usage *given = given_on(source, node->id);
 	PbNumaNode *out = malloc(sizeof(*out));
 
 	if (!out)
-		return out_of_memory(err);
+		return NULL;
 	pb_numa_node__init(out);
 	out->id = (uint32_t)node->id;
 	out->state = !cap->fenced				   ? PB_NUMA_NODE_STATE_READY
@@ -158,7 +152,7 @@ static PbNumaNode *numa_message(const struct agent_source *source, size_t i,
 	    add_distances(source->topology, i, out) < 0 ||
 	    add_blocks(&source->blocks, node->id, out) < 0) {
 		stow_rpc_message_free(out);
-		return out_of_memory(err);
+		return NULL;
 	}
 	return out;
 }
@@ -202,10 +196,10 @@ int agent_source_add_numa_nodes(struct agent_source *source, const PbNodeReport 
 		return stow_err_set(err, ENOMEM, "out of memory");
 	for (; out->n_numa_nodes < capacity->n_nodes; out->n_numa_nodes++) {
 		PbNumaNode *node = numa_message(source, out->n_numa_nodes,
-						&capacity->nodes[out->n_numa_nodes], err);
+						&capacity->nodes[out->n_numa_nodes]);
 
 		if (!node)
-			return -ENOMEM;
+			return stow_err_set(err, ENOMEM, "out of memory");
 		settle(node, previous, step);
 		out->numa_nodes[out->n_numa_nodes] = node;
 	}
@@ -326,8 +320,7 @@ static uint64_t whole_seconds(uint64_t ns)
 	return stow_saturating_add(ns, STOW_SECOND - 1) / STOW_SECOND * STOW_SECOND;
 }
 
-static PbContainer *container_message(struct agent_source *source, const struct stow_record *record,
-				      struct stow_err *err)
+static PbContainer *container_message(struct agent_source *source, const struct stow_record *record)
 {
 	static const PbContainerState states[] = {
 		[STOW_STATE_LEASE] = PB_CONTAINER_STATE_LEASE,
@@ -339,7 +332,7 @@ static PbContainer *container_message(struct agent_source *source, const struct 
 	struct stow_idset cpus;
 
 	if (!out)
-		return out_of_memory(err);
+		return NULL;
 	pb_container__init(out);
 	out->id = strdup(stow_record_label(record, label));
 	out->pod = strdup(record->pod);
@@ -369,7 +362,7 @@ static PbContainer *container_message(struct agent_source *source, const struct 
 	    !out->cpus || !out->numa_nodes || !out->reservation || !out->reason ||
 	    add_parts(source, record, out) < 0) {
 		stow_rpc_message_free(out);
-		return out_of_memory(err);
+		return NULL;
 	}
 	return out;
 }
@@ -387,26 +380,28 @@ static bool is_outlived(const struct agent_source *source, size_t i)
 int agent_source_add_containers(struct agent_source *source, PbNodeReport *out,
 				struct stow_err *err)
 {
+	bool done;
+
 	out->containers = calloc(source->n_records + 1, sizeof(*out->containers));
 	out->reservations = calloc(source->n_records + 1, sizeof(*out->reservations));
-	if (!out->containers || !out->reservations)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < source->n_records; i++) {
-		char *reservation;
+	done = out->containers && out->reservations;
+	for (size_t i = 0; i < source->n_records && done; i++) {
+		const struct stow_record *record = source->records[i];
 
 		if (!is_outlived(source, i)) {
-			PbContainer *container = container_message(source, source->records[i], err);
+			PbContainer *container = container_message(source, record);
 
-			if (!container)
-				return -ENOMEM;
-			out->containers[out->n_containers++] = container;
+			done = container;
+			if (container)
+				out->containers[out->n_containers++] = container;
 		}
-		if (!source->records[i]->reservation[0])
-			continue;
-		reservation = strdup(source->records[i]->reservation);
-		if (!reservation)
-			return stow_err_set(err, ENOMEM, "out of memory");
-		out->reservations[out->n_reservations++] = reservation;
+		if (record->reservation[0] && done) {
+			char *reservation = strdup(record->reservation);
+
+			done = reservation;
+			if (reservation)
+				out->reservations[out->n_reservations++] = reservation;
+		}
 	}
-	return 0;
+	return done ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 }

@@ -14,56 +14,19 @@
 
 #define PAUSE UINT64_C(500000) /* ns between two batches of pages */
 
-int stow_drain_containers_read(const struct stow_grant_context *context,
-			       struct stow_drain_containers *ret, struct stow_err *err)
+size_t stow_drain_owner(struct stow_record *const *records, size_t n, uint64_t inode,
+			const char *path)
 {
-	struct stow_drain_containers containers = { 0 };
-	int r;
-
-	if (!context->ledger) {
-		*ret = containers;
-		return 0;
-	}
-	r = stow_ledger_records(context->ledger, NULL, &containers.records, &containers.n, err);
-	if (r < 0)
-		return r;
-	containers.list = calloc(containers.n + 1, sizeof(*containers.list));
-	if (!containers.list) {
-		stow_drain_containers_done(&containers);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	for (size_t i = 0; i < containers.n; i++) {
-		const struct stow_cgroup_id *id = &containers.records[i]->cgroup;
-
-		containers.list[i].record = containers.records[i];
-		containers.list[i].inode = id->at[STOW_CGROUP_MEMORY].inode;
-		containers.list[i].path = id->at[STOW_CGROUP_MEMORY].path;
-	}
-	*ret = containers;
-	return 0;
-}
-
-void stow_drain_containers_done(struct stow_drain_containers *containers)
-{
-	free(containers->list);
-	if (containers->records)
-		stow_records_free(containers->records, containers->n);
-	*containers = (struct stow_drain_containers){ 0 };
-}
-
-struct stow_drain_container *stow_drain_containers_find(
-	const struct stow_drain_containers *containers, uint64_t inode, const char *path)
-{
-	for (size_t i = 0; i < containers->n; i++)
-		if (inode && containers->list[i].inode == inode)
-			return &containers->list[i];
-	for (size_t i = 0; path && i < containers->n; i++) {
-		const char *own = containers->list[i].path;
+	for (size_t i = 0; i < n; i++)
+		if (inode && records[i]->cgroup.at[STOW_CGROUP_MEMORY].inode == inode)
+			return i;
+	for (size_t i = 0; path && i < n; i++) {
+		const char *own = records[i]->cgroup.at[STOW_CGROUP_MEMORY].path;
 
 		if (own && strlen(own) > 1 && stow_cgroup_is_below(path, own))
-			return &containers->list[i];
+			return i;
 	}
-	return NULL;
+	return n;
 }
 
 /* --- one container -------------------------------------------------------- */
@@ -116,7 +79,8 @@ int stow_drain_return_pages(const struct stow_grant_context *context, int node,
 			    uint64_t *ret_left)
 {
 	struct returning r = { .root = context->root, .stop = stop, .ctx = ctx };
-	struct stow_drain_containers containers = { 0 };
+	struct stow_record **records = NULL;
+	size_t n = 0;
 	int result;
 
 	*ret_moved = *ret_left = 0;
@@ -125,14 +89,12 @@ int stow_drain_return_pages(const struct stow_grant_context *context, int node,
 	result = stow_root_read_idset(context->root, &r.online, NULL,
 				      "/sys/devices/system/node/has_memory");
 	if (result == 0)
-		result = stow_drain_containers_read(context, &containers, NULL);
-	for (size_t i = 0; result == 0 && i < containers.n; i++) {
-		const struct stow_record *record = containers.list[i].record;
-
-		if (record->state == STOW_STATE_ACTIVE && stow_idset_has(&record->nodes, node))
-			return_one(&r, record);
-	}
-	stow_drain_containers_done(&containers);
+		result = stow_ledger_records(context->ledger, NULL, &records, &n, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (records[i]->state == STOW_STATE_ACTIVE &&
+		    stow_idset_has(&records[i]->nodes, node))
+			return_one(&r, records[i]);
+	stow_records_free(records, n);
 	*ret_moved = r.moved;
 	*ret_left = r.left;
 	return result;

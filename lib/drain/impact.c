@@ -21,7 +21,7 @@
 
 /* A container and what the drain means for it. */
 struct impact_container {
-	const struct stow_drain_container *container;
+	const struct stow_record *record;
 	uint64_t anon, bytes; /* in the blocks: bytes that cannot be dropped; all bytes that move */
 	uint64_t memory, hugepages; /* bytes promised on the node */
 	bool leaves;		    /* has to move, with all of its memory */
@@ -32,8 +32,9 @@ struct impact_container {
 struct impact {
 	const struct stow_grant_context *context;
 	struct stow_drain_plan *plan;
-	struct stow_drain_containers containers;
-	struct impact_container *list; /* one for each container */
+	struct stow_record **records;
+	struct impact_container *list; /* one for each record */
+	size_t n;
 	struct stow_topology *topology;
 	struct stow_usage *usage;
 	struct stow_capacity *capacity;
@@ -42,7 +43,7 @@ struct impact {
 static void impact_done(struct impact *a)
 {
 	free(a->list);
-	stow_drain_containers_done(&a->containers);
+	stow_records_free(a->records, a->n);
 	stow_capacity_free_ptr(&a->capacity);
 	stow_usage_free_ptr(&a->usage);
 	stow_topology_free_ptr(&a->topology);
@@ -103,15 +104,12 @@ static int attribute(struct impact *a, struct stow_err *err)
 	if (r == 0)
 		r = stow_drain_owner_paths(a->context->root, &sum, &paths);
 	for (size_t i = 0; r == 0 && i < sum.n_owners; i++) {
-		const struct stow_drain_container *container =
-			stow_drain_containers_find(&a->containers, sum.owners[i].inode, paths[i]);
+		size_t owner = stow_drain_owner(a->records, a->n, sum.owners[i].inode, paths[i]);
 
-		if (!container)
+		if (owner == a->n)
 			continue;
-		a->list[container - a->containers.list].bytes +=
-			moving_pages(&sum.owners[i]) * a->plan->page_size;
-		a->list[container - a->containers.list].anon +=
-			sum.owners[i].pages[STOW_PAGE_ANON] * a->plan->page_size;
+		a->list[owner].bytes += moving_pages(&sum.owners[i]) * a->plan->page_size;
+		a->list[owner].anon += sum.owners[i].pages[STOW_PAGE_ANON] * a->plan->page_size;
 	}
 	if (r == 0 && a->plan->use_known && a->context->root->live &&
 	    stow_culprits_suspect(a->context->root, &sum, &a->plan->suspects, NULL) == 0)
@@ -124,26 +122,29 @@ static int attribute(struct impact *a, struct stow_err *err)
 int stow_drain_refused_blocks(const struct stow_grant_context *context, const struct stow_use *use,
 			      uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
 {
-	_cleanup_(stow_drain_containers_done) struct stow_drain_containers containers = { 0 };
 	uint64_t *ids = calloc(use->n_blocks + 1, sizeof(*ids));
-	size_t n = 0;
-	int r;
+	struct stow_record **records = NULL;
+	size_t n_records = 0, n = 0;
+	int r = 0;
 
 	if (!ids)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	r = stow_drain_containers_read(context, &containers, err);
+	if (context->ledger)
+		r = stow_ledger_records(context->ledger, NULL, &records, &n_records, err);
 	for (size_t b = 0; r == 0 && b < use->n_blocks; b++) {
 		bool refused = false;
 
 		for (size_t i = 0; i < use->blocks[b].n_owners && !refused; i++) {
-			const struct stow_drain_container *container = stow_drain_containers_find(
-				&containers, use->blocks[b].owners[i].inode, NULL);
+			size_t owner = stow_drain_owner(records, n_records,
+							use->blocks[b].owners[i].inode, NULL);
 
-			refused = container && container->record->drain == STOW_DRAIN_MODE_REFUSE;
+			refused = owner < n_records &&
+				  records[owner]->drain == STOW_DRAIN_MODE_REFUSE;
 		}
 		if (refused)
 			ids[n++] = use->blocks[b].id;
 	}
+	stow_records_free(records, n_records);
 	if (r < 0) {
 		free(ids);
 		return r;
@@ -157,7 +158,7 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
 
 static void read_promise(struct impact_container *c, int node)
 {
-	const struct stow_record *record = c->container->record;
+	const struct stow_record *record = c->record;
 
 	for (size_t i = 0; i < record->n_shares; i++) {
 		if (record->shares[i].node != node)
@@ -189,7 +190,7 @@ static uint64_t shortage(const struct impact *a)
 		return 0;
 	for (size_t i = 0; i < node->n_pools; i++)
 		promised += node->pools[i].total * node->pools[i].size;
-	for (size_t i = 0; i < a->containers.n; i++) {
+	for (size_t i = 0; i < a->n; i++) {
 		const struct impact_container *c = &a->list[i];
 
 		if (c->leaves || c->ends) {
@@ -199,11 +200,10 @@ static uint64_t shortage(const struct impact *a)
 		promised += c->memory;
 		/* The pages of a lease come into the pools with its container; those of a claim are
 		 * there. */
-		if (c->container->record->state == STOW_STATE_LEASE &&
-		    !stow_record_is_share(c->container->record))
+		if (c->record->state == STOW_STATE_LEASE && !stow_record_is_share(c->record))
 			promised += c->hugepages;
-		if (stow_idset_count(&c->container->record->nodes) == 1 &&
-		    stow_idset_has(&c->container->record->nodes, a->plan->node))
+		if (stow_idset_count(&c->record->nodes) == 1 &&
+		    stow_idset_has(&c->record->nodes, a->plan->node))
 			bound += c->anon;
 	}
 	for (size_t b = 0; b < a->plan->n_blocks; b++)
@@ -230,8 +230,8 @@ static bool is_better(uint64_t gain, uint64_t other, uint64_t short_of)
 static void evict_share(struct impact *a, struct impact_container *share)
 {
 	share->ends = true;
-	for (size_t i = 0; i < a->containers.n; i++)
-		if (stow_record_holds(a->list[i].container->record, share->container->record->key))
+	for (size_t i = 0; i < a->n; i++)
+		if (stow_record_holds(a->list[i].record, share->record->key))
 			a->list[i].ends = true;
 }
 
@@ -245,7 +245,7 @@ static int decide_share(struct impact *a, struct impact_container *c, struct sto
 					  "true\" can have its pod evicted; delete its pod",
 		[STOW_DRAIN_MODE_REFUSE] = "and drain=refuse; delete its pod",
 	};
-	const struct stow_record *record = c->container->record;
+	const struct stow_record *record = c->record;
 
 	if (record->drain == STOW_DRAIN_MODE_EVICT && a->plan->evicts) {
 		evict_share(a, c);
@@ -260,12 +260,12 @@ static int decide_share(struct impact *a, struct impact_container *c, struct sto
 /* Evict the shares that a container holds, as far as they allow it. */
 static int decide_holder(struct impact *a, const struct impact_container *c, struct stow_err *err)
 {
-	const struct stow_record *record = c->container->record;
+	const struct stow_record *record = c->record;
 	int r = 0;
 
-	for (size_t i = 0; i < a->containers.n && r == 0; i++)
-		if (stow_record_holds(record, a->list[i].container->record->key) &&
-		    a->list[i].container->record->drain == STOW_DRAIN_MODE_EVICT)
+	for (size_t i = 0; i < a->n && r == 0; i++)
+		if (stow_record_holds(record, a->list[i].record->key) &&
+		    a->list[i].record->drain == STOW_DRAIN_MODE_EVICT)
 			r = decide_share(a, &a->list[i], err);
 	return r;
 }
@@ -275,14 +275,13 @@ static struct impact_container *next_to_evict(struct impact *a, uint64_t short_o
 {
 	struct impact_container *best = NULL;
 
-	for (size_t i = 0; i < a->containers.n; i++) {
+	for (size_t i = 0; i < a->n; i++) {
 		struct impact_container *c = &a->list[i];
 		uint64_t gain = c->memory + c->hugepages;
 		uint64_t other = best ? best->memory + best->hugepages : 0;
 
-		if (c->ends || gain == 0 || !a->plan->evicts ||
-		    !stow_record_is_share(c->container->record) ||
-		    c->container->record->drain != STOW_DRAIN_MODE_EVICT)
+		if (c->ends || gain == 0 || !a->plan->evicts || !stow_record_is_share(c->record) ||
+		    c->record->drain != STOW_DRAIN_MODE_EVICT)
 			continue;
 		if (!best || is_better(gain, other, short_of))
 			best = c;
@@ -294,7 +293,7 @@ static struct impact_container *next_to_evict(struct impact *a, uint64_t short_o
 static int decide_one(struct impact *a, struct impact_container *c, bool must_leave,
 		      struct stow_err *err)
 {
-	const struct stow_record *record = c->container->record;
+	const struct stow_record *record = c->record;
 	char bytes[32];
 
 	if (record->state == STOW_STATE_LEASE) {
@@ -337,15 +336,13 @@ static struct impact_container *next_to_leave(struct impact *a, uint64_t short_o
 {
 	struct impact_container *best = NULL;
 
-	for (size_t i = 0; i < a->containers.n; i++) {
+	for (size_t i = 0; i < a->n; i++) {
 		struct impact_container *c = &a->list[i];
 		uint64_t gain = gain_of(c), other = best ? gain_of(best) : 0;
 
-		if (c->leaves || c->ends || gain == 0 ||
-		    c->container->record->state != STOW_STATE_ACTIVE ||
-		    stow_record_is_holder(c->container->record) ||
-		    c->container->record->drain != STOW_DRAIN_MODE_REPIN ||
-		    !stow_idset_has(&c->container->record->nodes, a->plan->node))
+		if (c->leaves || c->ends || gain == 0 || c->record->state != STOW_STATE_ACTIVE ||
+		    stow_record_is_holder(c->record) || c->record->drain != STOW_DRAIN_MODE_REPIN ||
+		    !stow_idset_has(&c->record->nodes, a->plan->node))
 			continue;
 		if (!best || is_better(gain, other, short_of))
 			best = c;
@@ -368,17 +365,17 @@ static int decide(struct impact *a, struct stow_err *err)
 	char text[32];
 	int r = 0;
 
-	for (size_t i = 0; i < a->containers.n && r == 0; i++) {
+	for (size_t i = 0; i < a->n && r == 0; i++) {
 		struct impact_container *c = &a->list[i];
 
-		if (moves_to(c->container->record, a->plan->node))
+		if (moves_to(c->record, a->plan->node))
 			return stow_err_set(err, EBUSY,
 					    "container %.128s is being moved to NUMA "
 					    "node %d at this moment; wait for it",
-					    c->container->record->id, a->plan->node);
+					    c->record->id, a->plan->node);
 		r = decide_one(a, c,
 			       a->plan->whole_node &&
-				       stow_idset_has(&c->container->record->nodes, a->plan->node),
+				       stow_idset_has(&c->record->nodes, a->plan->node),
 			       err);
 	}
 	while (r == 0 && !a->plan->whole_node && (short_of = shortage(a)) > 0) {
@@ -424,16 +421,15 @@ static int find_place(struct impact *a, struct impact_container *c, struct stow_
 		return stow_err_set(err, ENOSPC,
 				    "container \"%.128s\" would have nowhere to go: there is no "
 				    "other NUMA node with memory",
-				    name_of(c->container->record));
-	r = stow_repin(a->context, c->container->record->id, &options, &why);
+				    name_of(c->record));
+	r = stow_repin(a->context, c->record->id, &options, &why);
 	if (r == -ESRCH || r == -ENOENT) { /* it has just ended */
 		c->leaves = false;
 		return 0;
 	}
 	return r < 0 ? stow_err_set(err, r == -ENOSPC ? ENOSPC : EBUSY,
 				    "container \"%.128s\" (%.64s) would have nowhere to go: %s",
-				    name_of(c->container->record), c->container->record->id,
-				    why.msg)
+				    name_of(c->record), c->record->id, why.msg)
 		     : 0;
 }
 
@@ -466,7 +462,7 @@ static int check_room(struct impact *a, struct stow_err *err)
 	}
 	/* Free hugepages are dissolved, not moved. */
 	needed = stow_saturating_sub(needed, free_huge);
-	for (size_t i = 0; i < a->containers.n; i++)
+	for (size_t i = 0; i < a->n; i++)
 		if (a->list[i].ends)
 			needed = stow_saturating_sub(needed, a->list[i].bytes);
 	for (size_t i = 0; i < a->topology->n_nodes; i++) {
@@ -520,7 +516,7 @@ static char *suspected_hold(struct stow_root *root, const struct stow_record *re
 
 static int add_affected(struct impact *a, const struct impact_container *c)
 {
-	const struct stow_record *record = c->container->record;
+	const struct stow_record *record = c->record;
 	struct stow_drain_affected *to = &a->plan->affected[a->plan->n_affected++];
 	char label[STOW_RECORD_LABEL_MAX];
 
@@ -551,10 +547,10 @@ static int report(struct impact *a, struct stow_err *err)
 {
 	int r = 0;
 
-	a->plan->affected = calloc(a->containers.n + 1, sizeof(*a->plan->affected));
+	a->plan->affected = calloc(a->n + 1, sizeof(*a->plan->affected));
 	if (!a->plan->affected)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < a->containers.n && r == 0; i++)
+	for (size_t i = 0; i < a->n && r == 0; i++)
 		if (a->list[i].bytes || a->list[i].leaves || a->list[i].ends)
 			r = add_affected(a, &a->list[i]);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
@@ -562,9 +558,10 @@ static int report(struct impact *a, struct stow_err *err)
 
 static int read_machine(struct impact *a, struct stow_err *err)
 {
-	int r;
+	int r = 0;
 
-	r = stow_drain_containers_read(a->context, &a->containers, err);
+	if (a->context->ledger)
+		r = stow_ledger_records(a->context->ledger, NULL, &a->records, &a->n, err);
 	if (r == 0)
 		r = stow_topology_read(a->context->root,
 				       STOW_TOPOLOGY_AVAILABLE | STOW_TOPOLOGY_POOLS, &a->topology,
@@ -576,11 +573,11 @@ static int read_machine(struct impact *a, struct stow_err *err)
 					&a->capacity, err);
 	if (r < 0)
 		return r;
-	a->list = calloc(a->containers.n + 1, sizeof(*a->list));
+	a->list = calloc(a->n + 1, sizeof(*a->list));
 	if (!a->list)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < a->containers.n; i++) {
-		a->list[i].container = &a->containers.list[i];
+	for (size_t i = 0; i < a->n; i++) {
+		a->list[i].record = a->records[i];
 		read_promise(&a->list[i], a->plan->node);
 	}
 	return 0;
@@ -599,7 +596,7 @@ int stow_drain_impact(const struct stow_grant_context *context, struct stow_drai
 	if (r < 0)
 		return r;
 	r = decide(&a, &why);
-	for (size_t i = 0; i < a.containers.n && r == 0; i++)
+	for (size_t i = 0; i < a.n && r == 0; i++)
 		if (a.list[i].leaves)
 			r = find_place(&a, &a.list[i], &why);
 	/* Report the affected containers also when the drain is refused. */

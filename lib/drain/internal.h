@@ -106,27 +106,10 @@ void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size
 
 /* --- containers.c: containers and their pages ----------------------------- */
 
-/* A container with a grant, and its memory cgroup. */
-struct stow_drain_container {
-	struct stow_record *record; /* owned by `records` */
-	uint64_t inode;		    /* of its memory cgroup; 0: it has none */
-	const char *path;	    /* in the memory hierarchy, owned by the record; NULL: none */
-};
-
-struct stow_drain_containers {
-	struct stow_record **records;
-	struct stow_drain_container *list;
-	size_t n;
-};
-
-/* Read the containers with pending and active records; and leases, without a cgroup. */
-int stow_drain_containers_read(const struct stow_grant_context *context,
-			       struct stow_drain_containers *ret, struct stow_err *err);
-void stow_drain_containers_done(struct stow_drain_containers *containers);
-/* Find the container that owns a memory cgroup, or one above it; NULL: no container with a grant
+/* Return the index of the record whose container owns a memory cgroup, or one above it; `n`: none
  * does. `path` may be NULL. */
-struct stow_drain_container *stow_drain_containers_find(
-	const struct stow_drain_containers *containers, uint64_t inode, const char *path);
+size_t stow_drain_owner(struct stow_record *const *records, size_t n, uint64_t inode,
+			const char *path);
 
 /* Move pages that processes of bound containers map on other nodes back to the containers' own
  * nodes. *ret_left: bytes that could not be moved. Continue after a failure. */

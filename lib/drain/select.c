@@ -71,11 +71,6 @@ static int add_id(struct stow_drain_choice *c, uint64_t id)
 	return 0;
 }
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 /* Check that a named block exists, and is on the same NUMA node as the others. */
 static int check_named(struct stow_drain_plan *plan, uint64_t id, struct stow_err *err)
 {
@@ -112,7 +107,7 @@ static int add_named(struct stow_drain_choice *c, uint64_t id, struct stow_err *
 				    " is boot memory in zone %s; only memory that was added later, "
 				    "or is in zone Movable, can be removed",
 				    id, *block->zones ? block->zones : "unknown");
-	return add_id(c, id) < 0 ? out_of_memory(err) : 0;
+	return add_id(c, id) < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
 static int choose_blocks(const struct stow_drain_spec *spec, struct stow_drain_choice *c,
@@ -140,7 +135,7 @@ static int choose_blocks(const struct stow_drain_spec *spec, struct stow_drain_c
 				    n == 1 ? "is" : "are");
 	if (offline &&
 	    stow_drain_note(c->plan, "%zu of the blocks are offline already", offline) < 0)
-		return out_of_memory(err);
+		return stow_err_set(err, ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -178,7 +173,7 @@ static int choose_device(const struct stow_drain_spec *spec, struct stow_drain_c
 		c->plan->node = all->blocks[i].node;
 		if (all->blocks[i].state == STOW_MEMBLOCK_ONLINE &&
 		    add_id(c, all->blocks[i].id) < 0)
-			return out_of_memory(err);
+			return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	if (c->n_ids == 0)
 		return stow_err_set(err, EALREADY, "device %s is offline already", device->name);
@@ -211,7 +206,7 @@ static int choose_node(struct stow_root *root, const struct stow_drain_spec *spe
 		if (is_boot_memory(all, block))
 			boot++;
 		else if (add_id(c, block->id) < 0)
-			return out_of_memory(err);
+			return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	if (c->n_ids)
 		return 0;
@@ -244,7 +239,7 @@ static int set_wanted(const struct stow_drain_spec *spec, struct stow_drain_choi
 	if (spec->size % size &&
 	    stow_drain_note(c->plan, "size: %s is rounded up to %s, whole memory blocks", asked,
 			    stow_format_size(wanted * size, rounded, sizeof(rounded))) < 0)
-		return out_of_memory(err);
+		return stow_err_set(err, ENOMEM, "out of memory");
 	c->wanted = (size_t)wanted;
 	return 0;
 }
@@ -401,7 +396,7 @@ int stow_drain_pick(struct stow_drain_choice *c, const struct stow_use *use,
 
 	plan->blocks = calloc(c->wanted + 1, sizeof(*plan->blocks));
 	if (!rated || !plan->blocks)
-		return out_of_memory(err);
+		return stow_err_set(err, ENOMEM, "out of memory");
 	plan->page_size = use ? use->page_size : (uint64_t)sysconf(_SC_PAGESIZE);
 	plan->use_known = use != NULL;
 	for (size_t i = 0; i < c->n_ids; i++)
@@ -411,7 +406,7 @@ int stow_drain_pick(struct stow_drain_choice *c, const struct stow_use *use,
 	for (size_t i = 0; i < c->wanted && r == 0; i++)
 		r = take(plan, &rated[i]);
 	if (r < 0)
-		return out_of_memory(err);
+		return stow_err_set(err, ENOMEM, "out of memory");
 	qsort(plan->blocks, plan->n_blocks, sizeof(*plan->blocks), by_id);
 	return 0;
 }
