@@ -77,6 +77,17 @@ int stow_span_number(struct stow_span *line, uint64_t *ret)
 	return 0;
 }
 
+bool stow_span_pair(struct stow_span word, const char *key, uint64_t *ret)
+{
+	size_t len = strlen(key);
+
+	if ((size_t)(word.end - word.p) <= len || memcmp(word.p, key, len) != 0 ||
+	    is_blank(word.p[len]))
+		return false;
+	word.p += len;
+	return stow_span_number(&word, ret) == 0 && word.p == word.end;
+}
+
 bool stow_span_node_pair(struct stow_span *line, int *ret_node, uint64_t *ret)
 {
 	struct stow_span rest = *line;

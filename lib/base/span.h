@@ -32,6 +32,9 @@ bool stow_span_is(struct stow_span span, const char *text);
 /* Take a decimal number, after blanks. -EINVAL: there is none; -ERANGE: it exceeds 64 bits. */
 int stow_span_number(struct stow_span *line, uint64_t *ret);
 
+/* Return whether the word is `key`, such as "size=", and a decimal number. */
+bool stow_span_pair(struct stow_span word, const char *key, uint64_t *ret);
+
 /* Take "N3=120": a node, and its number. False, with nothing taken: it is none, or the node is
  * beyond STOW_IDSET_MAX. */
 bool stow_span_node_pair(struct stow_span *line, int *ret_node, uint64_t *ret);

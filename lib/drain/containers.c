@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Containers with grants: finding the owner of a memory cgroup, and moving pages back. */
+/* Whose pages are in the blocks: summing the owners, finding their containers, and moving pages
+ * back to these. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,35 @@
 #include "pages/numa_maps.h"
 
 #define PAUSE UINT64_C(500000) /* ns between two batches of pages */
+
+int stow_drain_merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret)
+{
+	*ret = (struct stow_block_use){ 0 };
+	for (size_t b = 0; b < plan->n_blocks; b++) {
+		const struct stow_block_use *use = &plan->blocks[b].use;
+		struct stow_owner *grown = reallocarray(
+			ret->owners, ret->n_owners + use->n_owners + 1, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		ret->owners = grown;
+		ret->unevictable += use->unevictable;
+		for (int k = 0; k < STOW_PAGE_KINDS; k++)
+			ret->pages[k] += use->pages[k];
+		for (size_t i = 0; i < use->n_owners; i++) {
+			size_t o = 0;
+
+			while (o < ret->n_owners && grown[o].inode != use->owners[i].inode)
+				o++;
+			if (o == ret->n_owners)
+				grown[ret->n_owners++] =
+					(struct stow_owner){ .inode = use->owners[i].inode };
+			for (int k = 0; k < STOW_PAGE_KINDS; k++)
+				grown[o].pages[k] += use->owners[i].pages[k];
+		}
+	}
+	return 0;
+}
 
 size_t stow_drain_owner(struct stow_record *const *records, size_t n, uint64_t inode,
 			const char *path)

@@ -56,16 +56,6 @@ static const char *name_of(const struct stow_record *record)
 
 /* --- which containers have pages in the blocks ---------------------------- */
 
-static uint64_t moving_pages(const struct stow_owner *owner)
-{
-	uint64_t sum = 0;
-
-	for (int k = 0; k < STOW_PAGE_KINDS; k++)
-		if (k != STOW_PAGE_FREE && stow_page_kind_moves((enum stow_page_kind)k))
-			sum += owner->pages[k];
-	return sum;
-}
-
 /* Return whether the block has pages because of which the process or cgroup is a suspect. */
 static bool has_suspects_pages(const struct stow_block_use *use, const struct stow_culprit *suspect)
 {
@@ -73,7 +63,7 @@ static bool has_suspects_pages(const struct stow_block_use *use, const struct st
 		return use->pages[suspect->kind];
 	for (size_t i = 0; i < use->n_owners; i++)
 		if (use->owners[i].inode == suspect->inode)
-			return moving_pages(&use->owners[i]);
+			return stow_owner_moving(&use->owners[i]);
 	return false;
 }
 
@@ -102,19 +92,19 @@ static int attribute(struct impact *a, struct stow_err *err)
 
 	r = stow_drain_merge_uses(a->plan, &sum);
 	if (r == 0)
-		r = stow_drain_owner_paths(a->context->root, &sum, &paths);
+		r = stow_owner_paths(a->context->root, &sum, &paths);
 	for (size_t i = 0; r == 0 && i < sum.n_owners; i++) {
 		size_t owner = stow_drain_owner(a->records, a->n, sum.owners[i].inode, paths[i]);
 
 		if (owner == a->n)
 			continue;
-		a->list[owner].bytes += moving_pages(&sum.owners[i]) * a->plan->page_size;
+		a->list[owner].bytes += stow_owner_moving(&sum.owners[i]) * a->plan->page_size;
 		a->list[owner].anon += sum.owners[i].pages[STOW_PAGE_ANON] * a->plan->page_size;
 	}
 	if (r == 0 && a->plan->use_known && a->context->root->live &&
 	    stow_culprits_suspect(a->context->root, &sum, &a->plan->suspects, NULL) == 0)
 		r = name_blocks(a->plan);
-	stow_drain_owner_paths_free(paths, sum.n_owners);
+	stow_owner_paths_free(paths, sum.n_owners);
 	free(sum.owners);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }

@@ -106,6 +106,8 @@ void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size
 
 /* --- containers.c: containers and their pages ----------------------------- */
 
+/* Sum the uses of all blocks: each owner once. The caller frees ret->owners. -ENOMEM. */
+int stow_drain_merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret);
 /* Return the index of the record whose container owns a memory cgroup, or one above it; `n`: none
  * does. `path` may be NULL. */
 size_t stow_drain_owner(struct stow_record *const *records, size_t n, uint64_t inode,
@@ -116,16 +118,6 @@ size_t stow_drain_owner(struct stow_record *const *records, size_t n, uint64_t i
 int stow_drain_return_pages(const struct stow_grant_context *context, int node,
 			    bool (*stop)(void *ctx), void *ctx, uint64_t *ret_moved,
 			    uint64_t *ret_left);
-
-/* --- uses.c: whose pages are in the blocks -------------------------------- */
-
-/* Sum the uses of all blocks: each owner once. The caller frees ret->owners. -ENOMEM. */
-int stow_drain_merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret);
-/* Find the paths of the owners' cgroups: an owner that is not a container's own cgroup may be one
- * below it. Each may be NULL. -ENOMEM. */
-int stow_drain_owner_paths(const struct stow_root *root, const struct stow_block_use *use,
-			   char ***ret_paths);
-void stow_drain_owner_paths_free(char **paths, size_t n);
 
 /* --- impact.c: affected containers, and whether their memory fits --------- */
 

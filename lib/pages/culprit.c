@@ -378,15 +378,6 @@ int stow_culprits_left(struct stow_root *root, uint64_t first, uint64_t end,
 
 /* --- suspicion ------------------------------------------------------------ */
 
-static uint64_t movable_of(const struct stow_owner *owner)
-{
-	uint64_t sum = 0;
-
-	for (int kind = STOW_PAGE_ANON; kind <= STOW_PAGE_HUGETLB; kind++)
-		sum += owner->pages[kind];
-	return sum;
-}
-
 static enum stow_page_kind most_of(const struct stow_owner *owner)
 {
 	enum stow_page_kind most = STOW_PAGE_ANON;
@@ -412,7 +403,7 @@ static int suspect_processes(struct stow_root *root, const struct stow_block_use
 		    ? stow_err_move(err, -ENOMEM, &why)
 		    : 0;
 	for (size_t i = 0; i < n && r == 0; i++) {
-		struct stow_culprit model = { .pages = movable_of(owner),
+		struct stow_culprit model = { .pages = stow_owner_moving(owner),
 					      .kind = most_of(owner),
 					      .inode = owner->inode,
 					      .cgroup = (char *)path,
@@ -446,7 +437,7 @@ static int suspect(struct stow_root *root, const struct stow_block_use *use, cha
 	int r = 0;
 
 	for (size_t i = 0; i < use->n_owners && r == 0; i++)
-		if (paths[i] && movable_of(&use->owners[i]))
+		if (paths[i] && stow_owner_moving(&use->owners[i]))
 			r = suspect_processes(root, use, &use->owners[i], paths[i], list, err);
 	for (int kind = 0; kind < STOW_PAGE_KINDS && r == 0; kind++) {
 		struct stow_culprit model = { .pages = use->pages[kind],
@@ -464,22 +455,14 @@ static int suspect(struct stow_root *root, const struct stow_block_use *use, cha
 int stow_culprits_suspect(struct stow_root *root, const struct stow_block_use *use,
 			  struct stow_culprits *ret, struct stow_err *err)
 {
-	_cleanup_free_ uint64_t *inodes = calloc(use->n_owners + 1, sizeof(*inodes));
-	_cleanup_free_ char **paths = calloc(use->n_owners + 1, sizeof(*paths));
 	_cleanup_(stow_culprits_done) struct stow_culprits list = { 0 };
-	struct stow_err inner = { 0 };
+	char **paths;
 	int r;
 
-	if (!inodes || !paths)
+	if (stow_owner_paths(root, use, &paths) < 0)
 		return stow_err_sys(err, ENOMEM, "suspects");
-	for (size_t i = 0; i < use->n_owners; i++)
-		inodes[i] = use->owners[i].inode;
-	r = stow_cgroup_paths(root, inodes, use->n_owners, paths, &inner);
-	if (r == -ENOMEM)
-		return stow_err_move(err, -ENOMEM, &inner);
 	r = suspect(root, use, paths, &list, err);
-	for (size_t i = 0; i < use->n_owners; i++)
-		free(paths[i]);
+	stow_owner_paths_free(paths, use->n_owners);
 	if (r < 0)
 		return r;
 	*ret = list;

@@ -10,8 +10,8 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
-#include "base/idset.h"
 #include "base/parse.h"
+#include "base/span.h"
 #include "base/text.h"
 
 #define STATUS_MAX 16384
@@ -41,77 +41,29 @@ static struct stow_huge_user *entry(struct stow_huge_users *users, size_t first,
 	return u;
 }
 
-/* Parse "N3=120". */
-static bool node_word(const char *word, size_t len, int *ret_node, uint64_t *ret_pages)
-{
-	const char *equals = memchr(word, '=', len);
-	char number[24];
-	uint64_t node;
-	size_t n;
-
-	if (word[0] != 'N' || !equals || equals - word < 2 || equals - word > 8)
-		return false;
-	n = (size_t)(equals - word) - 1;
-	memcpy(number, word + 1, n);
-	number[n] = '\0';
-	if (stow_parse_u64(number, STOW_IDSET_MAX - 1, &node, NULL) < 0)
-		return false;
-	n = len - (size_t)(equals + 1 - word);
-	if (!n || n >= sizeof(number))
-		return false;
-	memcpy(number, equals + 1, n);
-	number[n] = '\0';
-	*ret_node = (int)node;
-	return stow_parse_u64(number, UINT64_MAX, ret_pages, NULL) == 0;
-}
-
-/* Return the word of the line that begins with `key`, behind it, or NULL. */
-static const char *find_word(const char *line, const char *key, size_t *ret_len)
-{
-	size_t key_len = strlen(key);
-
-	for (const char *p = line; *p;) {
-		size_t len;
-
-		p += strspn(p, " \n");
-		len = strcspn(p, " \n");
-		if (len >= key_len && strncmp(p, key, key_len) == 0) {
-			*ret_len = len - key_len;
-			return p + key_len;
-		}
-		p += len;
-	}
-	return NULL;
-}
-
 /* Add what a line of numa_maps has of hugepages to the list, whose entries of `process` begin at
  * `first`; only its pid and name are used. 0 or -ENOMEM. */
 static int add_line(struct stow_huge_users *users, size_t first,
-		    const struct stow_huge_user *process, const char *line)
+		    const struct stow_huge_user *process, struct stow_span line)
 {
-	const char *size_word;
-	char digits[24];
-	uint64_t kib;
-	size_t len;
+	struct stow_span rest = line, word;
+	uint64_t kib = 0, pages;
+	bool huge = false;
+	int node;
 
-	if (!find_word(line, "huge", &len) || len)
+	while (stow_span_word(&rest, &word)) {
+		huge |= stow_span_is(word, "huge");
+		(void)stow_span_pair(word, "kernelpagesize_kB=", &kib);
+	}
+	if (!huge || !kib || kib > UINT64_MAX >> 10)
 		return 0;
-	size_word = find_word(line, "kernelpagesize_kB=", &len);
-	if (!size_word || !len || len >= sizeof(digits))
-		return 0;
-	memcpy(digits, size_word, len);
-	digits[len] = '\0';
-	if (stow_parse_u64(digits, UINT64_MAX >> 10, &kib, NULL) < 0 || !kib)
-		return 0;
-	for (const char *p = line; *p; p += len) {
+	for (rest = line; rest.p < rest.end;) {
 		struct stow_huge_user *u;
-		uint64_t pages;
-		int node;
 
-		p += strspn(p, " \n");
-		len = strcspn(p, " \n");
-		if (!len || !node_word(p, len, &node, &pages))
+		if (!stow_span_node_pair(&rest, &node, &pages)) {
+			(void)stow_span_word(&rest, &word);
 			continue;
+		}
 		u = entry(users, first, process, kib << 10, node);
 		if (!u)
 			return -ENOMEM;
@@ -141,7 +93,8 @@ static int read_maps(struct stow_root *root, struct stow_huge_users *users,
 		return stow_err_sys(err, ENOMEM, "numa_maps");
 	}
 	while (getline(&line, &size, file) > 0)
-		if (add_line(users, first, process, line) < 0)
+		if (add_line(users, first, process,
+			     (struct stow_span){ line, line + strcspn(line, "\n") }) < 0)
 			return stow_err_sys(err, ENOMEM, "numa_maps");
 	return 0;
 }

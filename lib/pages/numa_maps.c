@@ -15,54 +15,22 @@
 
 #define READ_SIZE 16384
 
-/* Parse "KEY=NUMBER"; false for another word. */
-static bool pair(const char *word, const char *key, uint64_t *ret)
-{
-	size_t len = strlen(key);
-
-	return strncmp(word, key, len) == 0 && word[len] == '=' &&
-	       stow_parse_u64(word + len + 1, UINT64_MAX, ret, NULL) == 0;
-}
-
-/* Parse "N3=120"; return the node, or -1. */
-static int node_pair(const char *word, uint64_t *ret_pages)
-{
-	const char *equals = strchr(word, '=');
-	char number[16];
-	uint64_t node;
-
-	if (word[0] != 'N' || !equals || (size_t)(equals - word) > sizeof(number))
-		return -1;
-	snprintf(number, sizeof(number), "%.*s", (int)(equals - word) - 1, word + 1);
-	if (stow_parse_u64(number, STOW_IDSET_MAX - 1, &node, NULL) < 0 ||
-	    stow_parse_u64(equals + 1, UINT64_MAX, ret_pages, NULL) < 0)
-		return -1;
-	return (int)node;
-}
-
 int stow_numa_maps_line(const char *line, const struct stow_idset *nodes, struct stow_numa_map *ret)
 {
 	const char *p = line;
-	char word[256];
+	struct stow_span rest, word;
+	uint64_t value;
+	int node;
 
 	*ret = (struct stow_numa_map){ .page_size = 4096 };
 	if (!stow_scan_hex(&p, &ret->start) || *p != ' ')
 		return -EINVAL;
-	while (*p) {
-		size_t len;
-		uint64_t value;
-		int node;
-
-		p += strspn(p, " \n");
-		len = strcspn(p, " \n");
-		snprintf(word, sizeof(word), "%.*s", (int)(len < 255 ? len : 255), p);
-		p += len;
-		node = node_pair(word, &value);
-		if (node >= 0 && stow_idset_has(nodes, node))
-			ret->pages += value;
-		else if (node >= 0)
-			ret->others += value;
-		else if (pair(word, "kernelpagesize_kB", &value) && value > 0 &&
+	rest = (struct stow_span){ p, p + strcspn(p, "\n") };
+	while (rest.p < rest.end) {
+		if (stow_span_node_pair(&rest, &node, &value))
+			*(stow_idset_has(nodes, node) ? &ret->pages : &ret->others) += value;
+		else if (stow_span_word(&rest, &word) &&
+			 stow_span_pair(word, "kernelpagesize_kB=", &value) && value > 0 &&
 			 value <= UINT64_MAX / 1024)
 			ret->page_size = value * 1024;
 	}
@@ -135,16 +103,6 @@ static bool starts(struct stow_span word, const char *with)
 	return (size_t)(word.end - word.p) >= len && memcmp(word.p, with, len) == 0;
 }
 
-/* Parse "KEY=NUMBER". */
-static bool number_of(struct stow_span word, const char *key, uint64_t *ret)
-{
-	if (!starts(word, key))
-		return false;
-	word.p += strlen(key);
-	return word.p < word.end && *word.p >= '0' && *word.p <= '9' &&
-	       stow_span_number(&word, ret) == 0 && word.p == word.end;
-}
-
 struct mapping {
 	enum stow_pages_kind kind;
 	uint64_t page_size;
@@ -164,9 +122,9 @@ static void take_word(struct stow_span word, struct mapping *m)
 
 	if (starts(word, "file=")) {
 		m->file = true;
-	} else if (number_of(word, "mapmax=", &v)) {
+	} else if (stow_span_pair(word, "mapmax=", &v)) {
 		m->shared = v > 1;
-	} else if (number_of(word, "kernelpagesize_kB=", &v)) {
+	} else if (stow_span_pair(word, "kernelpagesize_kB=", &v)) {
 		if (v > 0 && v <= UINT64_MAX / 1024)
 			m->page_size = v * 1024;
 	} else if (m->kind == STOW_PAGES_PRIVATE) {

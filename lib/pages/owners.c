@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup/paths.h"
 #include "pages/kpages.h"
 
 #define WINDOW 16384 /* page frames read at once: what fits into the processor's cache */
@@ -31,6 +32,39 @@ uint64_t stow_block_use_sum(const struct stow_block_use *use, bool moves)
 		    stow_page_kind_moves((enum stow_page_kind)kind) == moves)
 			sum += use->pages[kind];
 	return sum;
+}
+
+uint64_t stow_owner_moving(const struct stow_owner *owner)
+{
+	uint64_t sum = 0;
+
+	for (int kind = STOW_PAGE_ANON; kind <= STOW_PAGE_HUGETLB; kind++)
+		sum += owner->pages[kind];
+	return sum;
+}
+
+int stow_owner_paths(struct stow_root *root, const struct stow_block_use *use, char ***ret_paths)
+{
+	_cleanup_free_ uint64_t *inodes = calloc(use->n_owners + 1, sizeof(*inodes));
+	char **paths = calloc(use->n_owners + 1, sizeof(*paths));
+	int r = inodes && paths ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < use->n_owners && r == 0; i++)
+		inodes[i] = use->owners[i].inode;
+	if (use->n_owners && r == 0)
+		r = stow_cgroup_paths(root, inodes, use->n_owners, paths, NULL);
+	if (r == -ENOMEM)
+		stow_owner_paths_free(paths, use->n_owners);
+	else
+		*ret_paths = paths;
+	return r == -ENOMEM ? r : 0;
+}
+
+void stow_owner_paths_free(char **paths, size_t n)
+{
+	for (size_t i = 0; paths && i < n; i++)
+		free(paths[i]);
+	free(paths);
 }
 
 /* --- counting ------------------------------------------------------------- */

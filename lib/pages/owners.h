@@ -66,6 +66,12 @@ int stow_use_read(struct stow_root *root, const struct stow_memblocks *blocks, c
 		  size_t n, struct stow_use *ret, struct stow_err *err);
 void stow_use_done(struct stow_use *use);
 
+/* Sum an owner's pages that can be moved. */
+uint64_t stow_owner_moving(const struct stow_owner *owner);
+/* Find the paths of the owners' cgroups, each of which may be NULL. -ENOMEM. */
+int stow_owner_paths(struct stow_root *root, const struct stow_block_use *use, char ***ret_paths);
+void stow_owner_paths_free(char **paths, size_t n);
+
 /* Sum a block's pages: with `moves`, of the kinds that can and must be moved (free pages are not
  * counted); without, of the kinds that cannot. */
 uint64_t stow_block_use_sum(const struct stow_block_use *use, bool moves);
