@@ -14,8 +14,8 @@ struct stow_allowed {
 	struct stow_idset mems; /* Mems_allowed_list: nodes with memory, of its cgroup's cpuset */
 };
 
-/* Parse the text of /proc/PID/status, or of a thread's, and modify it while parsing. -EINVAL: it
- * lacks one of the lists, which is then empty, or has what is no list. */
+/* Parse the text of /proc/PID/status, or of a thread's, and modify it while parsing. -EINVAL: one
+ * of the lists is missing or malformed, and is then empty. */
 int stow_allowed_parse(char *status, struct stow_allowed *ret, struct stow_err *err);
 /* Read this for a process, or for the calling one (0). -ESRCH: it has ended. -EINVAL: the file is
  * not a process's status. */

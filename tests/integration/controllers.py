@@ -92,7 +92,7 @@ class Bench:
         return self.api.make("pods", ns, made)
 
     def add_claim(self, name, pods, *conditions, ns="x"):
-        """A claim of those pods, allocated, with conditions of its share."""
+        """An allocated claim of those pods, with the conditions of its share."""
         result = {"driver": DRIVER, "pool": "m", "device": "node0", "shareID": "s-1", "request": "part0"}
         return self.api.make("resourceclaims", ns, {
             "metadata": {"name": name}, "spec": {}, "status": {
@@ -213,7 +213,7 @@ def check_strange_conditions(folder, certificates):
 
 
 def check_strange_claims(folder, certificates):
-    """Parameters that another user has nested deeply, or made large, hide no other claim."""
+    """Opaque parameters of one claim that are deeply nested or very large do not hide other claims."""
     with Bench(folder, "claims", certificates) as bench:
         deep = json.loads('{"a":' * 200 + "{}" + "}" * 200)
         bench.api.make("resourceclaims", "x", {"metadata": {"name": "a-deep"}, "spec": deep})
@@ -232,7 +232,7 @@ def check_strange_claims(folder, certificates):
 
 
 def check_crowds(folder, certificates):
-    """More than are remembered: pods of one namespace whose templates a quota forbids; claims that are refused."""
+    """More pods whose templates a quota forbids, and more refused claims, than the controllers remember."""
     with Bench(folder, "crowds", certificates) as bench:
         pods = bench.reviewed_all([{f"{DRIVER}/cpus": str(n + 1)} for n in range(260)])
         bench.api.refuse_creates["resourceclaimtemplates", "a"] = Refusal(403, "Forbidden", "exceeded quota: q")
@@ -308,7 +308,7 @@ def check_away(folder, certificates):
         bench.add_pod("meanwhile", pod)
         bench.api.start()
         check("when it is back, work goes on", eventually(lambda: bench.templates() == [("x", name)]))
-        # Answers that are none: each kind in turn, then good ones again.
+        # Invalid answers, each kind in turn; then valid ones again.
         wrong = [lambda h: h.answer(200, b"garbage"), lambda h: h.answer(200, {"items": 7}),
                  lambda h: h.answer(200, {"items": [7, {"metadata": 3}]}), lambda h: h.answer(500, b""),
                  lambda h: h.refuse(410, "Expired", "too old"), lambda h: h.refuse(429, "TooManyRequests", "slow"),
@@ -324,7 +324,7 @@ def check_away(folder, certificates):
         bench.api.faults = [fault]
 
         def given():
-            """Watches that end are asked for again; one may only be beginning now."""
+            """Watches that end are opened again; one of them may just be opening."""
             with bench.api.lock:
                 for watcher in bench.api.watchers if left else []:
                     watcher.put({"type": "ERROR", "object": {"code": 410, "message": "too old"}})

@@ -21,7 +21,7 @@ NUMASTOW = os.path.join(BUILD, "numastow")
 
 
 class Daemon:
-    """A program that speaks JSON on standard error, until the end of the block."""
+    """A daemon that logs JSON to standard error. It ends with the `with` block."""
 
     def __init__(self, argv):
         self.process = subprocess.Popen(argv + ["--log-format", "json", "--log-level", "debug"],
@@ -36,7 +36,7 @@ class Daemon:
         self.lines.put(None)
 
     def wait(self, message, **fields):
-        """The first line with that message, from now on; None when it ends or is too slow."""
+        """Return the next line with that message and these fields; None when the daemon ends or takes too long."""
         while True:
             try:
                 line = self.lines.get(timeout=PATIENCE)
@@ -53,7 +53,7 @@ class Daemon:
                 return found
 
     def so_far(self):
-        """All lines until now."""
+        """Return all lines so far."""
         while not self.lines.empty():
             line = self.lines.get()
             if line is not None:
@@ -75,13 +75,13 @@ class Daemon:
             self.process.wait()
 
 
-PORTS = range(10000, 30000)  # below those that the kernel gives to whoever asks for any port
+PORTS = range(10000, 30000)  # below the ports that the kernel assigns by itself
 taken = []
 
 
 def free_port():
-    """One that only this test uses, from now until its end: each port has a name among the abstract unix
-    sockets, and whoever has bound that has the port."""
+    """Return a port that no other test uses until this one ends: each port has an abstract unix socket's name, and the test
+    that has bound the name owns the port."""
     while True:
         number, name = random.choice(PORTS), socket.socket(socket.AF_UNIX)
         try:
@@ -105,7 +105,7 @@ def has_six():
 
 
 def fetch(program, path):
-    """(status, body) of the metrics' server of a program that was given its address."""
+    """Return (status, body) of a path of the metrics server, whose address was in the program's arguments."""
     argv = program.process.args
     address = [argv[i + 1] for i, word in enumerate(argv) if word == "--metrics"][-1]
     done = run(["curl", "--silent", "--noproxy", "*", "--max-time", str(PATIENCE), "--write-out",
@@ -135,8 +135,8 @@ def agent(machine, node, port, *options):
 
 
 def grpc_call(port, method, message=b"", ca=None, certificate=None):
-    """(gRPC status, answer's bytes, error's text) of a unary call of the scheduler: in the clear, or by TLS
-    when `ca` names a file, with `certificate`, a folder of tls.crt and tls.key, when it is not None."""
+    """Make a unary call to the scheduler, and return (gRPC status, bytes of the answer, text of the error). With `ca`, a
+    file, by TLS; with `certificate`, a folder with tls.crt and tls.key, as a client with that certificate."""
     def contents(path):
         with open(path, "rb") as handle:
             return handle.read()

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""/metrics of both programs: Prometheus' rules for names and types, which promtool is asked about, too, docs/metrics.md against what is there, and values that others set alarms on;
-the clients' errors in one sentence."""
+"""/metrics of both daemons: it follows Prometheus' rules for names and types (`promtool check metrics` agrees), docs/metrics.md
+lists all metrics, and the alerting rules use metrics that exist. Errors of clients are one sentence."""
 import itertools
 import os
 import re
@@ -22,7 +22,7 @@ SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)$')
 
 
 def parse(text):
-    """({name: type}, {name of a sample with its labels: value}), and what breaks a rule."""
+    """Return {name: type}, {name of a sample with its labels: value}, and the violations of rules."""
     types, helps, samples, wrong = {}, {}, {}, []
     for line in text.splitlines():
         if line.startswith("# HELP "):
@@ -143,7 +143,7 @@ class Slow(threading.Thread):
 
 
 def check_slow(what, program):
-    """They keep no other out, and nothing grows."""
+    """Slow readers keep no other reader out, and the daemon's memory does not grow."""
     argv = program.process.args
     port = int([argv[i + 1] for i, word in enumerate(argv) if word == "--metrics"][-1].rsplit(":", 1)[1])
     before = parse(metrics_of(program))[1]["process_resident_memory_bytes"]
@@ -165,7 +165,8 @@ def documented():
 
 
 def check_alerts():
-    """The alerting rules: each names metrics that there are, and has what Prometheus wants; docs/metrics.md says what to alert on."""
+    """Each alerting rule names metrics that exist and has the keys that Prometheus requires, and docs/metrics.md says what to
+    alert on."""
     path = os.path.join(PROJECT, "deploy/prometheus/numastow.rules.yaml")
     with open(path, encoding="utf-8") as handle:
         groups = yaml.safe_load(handle)["groups"]
@@ -219,7 +220,7 @@ def check_metrics(folder):
         rows = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
         same("who observes is not ready", rows.get("odd", [])[1:3], ["not-ready", "observe"])
         same("who enforces is", rows.get("m", [])[1:3], ["ready", "enforce"])
-        # Whom it asks for that only has two seconds.
+        # The command waits only two seconds for the scheduler's answer to this: try again.
         check("who leads, since when, with which store", eventually(lambda: re.search(
             rf"^leader \S+:{server.port}, for [0-9ms]+, store sqlite:{folder}/data$",
             command("nodes", port=server.port).out, re.M)), shown)
@@ -230,7 +231,7 @@ def check_metrics(folder):
 
 
 def check_head(port, agent):
-    """numastow watch | head: ends as other programs do, without a word."""
+    """`numastow watch | head`: SIGPIPE ends it, without a message, like other programs."""
     with subprocess.Popen([NUMASTOW, "watch", "--config", "/dev/null", "--scheduler", f"127.0.0.1:{port}"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
         watch.stdout.readline()

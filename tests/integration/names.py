@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Containers by what people call them: an id, its beginning, Podman's or Kubernetes' name, the last one; of a container
-that has none of these the error says so."""
+"""Commands take a container by its id, the beginning of its id, its name in Podman or Kubernetes, or as the last one
+(`--last`). An unknown or ambiguous name is an error."""
 import json
 import os
 import subprocess
@@ -46,7 +46,7 @@ def check_why(machine):
 
 
 def check_acting(machine):
-    """They read this machine's ledger: in a mount namespace that is the simulated machine's."""
+    """These commands read the ledger in /run: a mount namespace puts the simulated machine's there."""
     for command in ("release", "restore"):
         for words in ((), ("--last", WEB)):
             done = run([NUMASTOW, command, *words], "")
@@ -80,8 +80,8 @@ LOOSE = f"libpod-{LATE}.scope"
 
 
 def check_shown(path):
-    """Podman tells no hook a container's name: it is in the lists of its storage, of which `podman run --rm` has one of its
-    own. Every command shows and takes it, with a grant and without."""
+    """Podman does not pass a container's name to hooks. It is in the lists of Podman's storage; containers of
+    `podman run --rm` have a list of their own. Every command shows and takes the name, with a grant and without."""
     machine = Machine(path, cpus=8)
     machine.container(WEB, {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive", "numastow.io/hugepages-2Mi": "4Mi"})
     check("an exclusive container is placed", hook(machine, "apply", machine.state(WEB)).code == 0)

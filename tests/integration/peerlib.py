@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers that no library would let one write: HTTP/2 frame by frame, on a descriptor that may be somebody
-else's."""
+"""Peers that misbehave, which no library allows: they write HTTP/2 frame by frame, on any descriptor."""
 import select
 import socket
 import struct
@@ -26,19 +25,19 @@ def field(name, value):
 
 
 def headers(method, *more):
-    """Of a call of "/package.Service/Method"."""
+    """The header fields of a call of "/package.Service/Method"."""
     return b"".join(field(*f) for f in (
         (":method", "POST"), (":scheme", "http"), (":path", method), (":authority", "localhost"),
         ("te", "trailers"), ("content-type", "application/grpc"), *more))
 
 
 def announced(length, flag=0):
-    """What stands before a message of that length."""
+    """The prefix of a gRPC message of that length."""
     return struct.pack(">BI", flag, length)
 
 
 class Peer:
-    """A connection on which one says what one likes."""
+    """A connection on which any frames can be sent."""
 
     def __init__(self, address, wrap=None, settings=b""):
         self.sock = self.dial(address)
@@ -59,7 +58,7 @@ class Peer:
         return sock
 
     def say(self, data):
-        """False when the other side has hung up."""
+        """Send bytes. False: the other side has closed the connection."""
         try:
             self.sock.sendall(data)
             return True
@@ -67,20 +66,21 @@ class Peer:
             return False
 
     def call(self, method, *more):
-        """Opens a stream; its number."""
+        """Open a stream, and return its number."""
         stream, self.next = self.next, self.next + 2
         self.windows[stream] = self.initial
         self.say(frame(HEADERS, END_HEADERS, stream, headers(method, *more)))
         return stream
 
     def ask(self, method, message=b"", *more):
-        """A whole unary call, without waiting for the answer."""
+        """Make a whole unary call, without waiting for the answer."""
         stream = self.call(method, *more)
         self.say(frame(DATA, END_STREAM, stream, announced(len(message)) + message))
         return stream
 
     def send(self, stream, data, flags=0, seconds=PATIENCE):
-        """As fast as the other side takes it, until it ends the stream; how much it took. The flags are the last frame's."""
+        """Send data as fast as the other side takes it, until it ends the stream; return how much it took. The last frame has
+        the flags."""
         at, end = 0, time.monotonic() + seconds
         while at < len(data) and stream not in self.ended:
             n = min(16384, self.windows[0], self.windows[stream], len(data) - at)
@@ -96,7 +96,7 @@ class Peer:
         return at
 
     def listen(self):
-        """Windows open: by the frames that have come."""
+        """Update the windows by the frames that have arrived."""
         while len(self.heard) - self.seen >= 9:
             at = self.seen
             length = int.from_bytes(self.heard[at:at + 3], "big")
@@ -122,7 +122,7 @@ class Peer:
                 self.say(frame(PING, ACK, 0, payload))
 
     def hears(self, text, seconds=PATIENCE):
-        """Whether that comes, in any frame, before the connection ends."""
+        """Return whether these bytes arrive, in any frame, before the connection ends."""
         end = time.monotonic() + seconds
         while text not in self.heard:
             left = end - time.monotonic()
@@ -131,7 +131,7 @@ class Peer:
         return True
 
     def read(self, seconds):
-        """Something more, or False at the connection's end or when nothing comes."""
+        """Read more bytes; False at the end of the connection, or when nothing arrives."""
         pending = getattr(self.sock, "pending", lambda: 0)()
         if not pending and not select.select([self.sock], [], [], seconds)[0]:
             return False
@@ -144,7 +144,7 @@ class Peer:
         return bool(data)
 
     def is_dropped(self, seconds=PATIENCE):
-        """Whether the other side hangs up, whatever it says before that."""
+        """Return whether the other side closes the connection, whatever it sends before that."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if not select.select([self.sock], [], [], end - time.monotonic())[0]:

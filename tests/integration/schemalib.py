@@ -29,7 +29,7 @@ with warnings.catch_warnings():
 
 
 def valid(name, what, text, lines=False):
-    """Checks that a text is JSON as the schema has it; with `lines` one object in each line. Returns the last one."""
+    """Check that a text is JSON that the schema accepts; with `lines`, one object per line. Return the last object."""
     document = None
     for part in text.splitlines() if lines else [text]:
         try:

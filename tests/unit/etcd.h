@@ -11,7 +11,7 @@ struct unit_etcd {
 	char url[64]; /* "http://127.0.0.1:PORT" */
 };
 
-/* Whether it runs; else why not is printed. */
+/* Start it. Return 1, or 0 when it cannot run, after printing why. */
 int unit_etcd_start(struct unit_etcd *etcd);
-/* Ends it and removes its files. */
+/* End it, and remove its files. */
 void unit_etcd_stop(struct unit_etcd *etcd);

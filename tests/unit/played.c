@@ -19,7 +19,7 @@ static int before(void *ctx, const char *path, const char *value)
 	return value && played->refuse && strcmp(path, played->refuse) == 0 ? -EIO : 0;
 }
 
-/* What a set's file says becomes effective; an empty one inherits all. */
+/* Make a written set effective; an empty set inherits all. */
 static void wrote(void *ctx, struct stow_root *root, const char *path, const char *value)
 {
 	struct played *played = ctx;
@@ -100,7 +100,8 @@ void played_kill(struct played *played, int pid, const char *name)
 	tree_remove(played->t, path);
 	if (!name)
 		return;
-	/* Emptied, not removed: a cgroup's inode number comes once, a folder's may be the next's. */
+	/* Emptied, not removed: the inode number of a removed folder may be used again at once,
+	 * which that of a cgroup is not. */
 	snprintf(path, sizeof(path), "%s" CGROUPS "/%s", played->t->dir, name);
 	snprintf(aside, sizeof(aside), "%s/gone-%d", played->t->dir, pid);
 	assert_int_equal(rename(path, aside), 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Drains on a played machine: NUMA node 1 has a DIMM of four blocks, 48 to 51, in zone Movable.
- * What is planned, refused, done, taken back; cancelled, and killed, at every step. That a kernel
- * obeys is proven in virtual machines.
+ * Drains on a simulated machine, whose NUMA node 1 has a DIMM of four blocks, 48 to 51, in zone
+ * Movable: plans, refusals, success, failure and undoing; cancelled and killed at every step. What
+ * a real kernel does is tested in virtual machines.
  */
 #include "unit.h"
 
@@ -41,8 +41,7 @@ struct setup {
 	enum stow_drain_release release;
 };
 
-/* --- the machine
- * ----------------------------------------------------------------------------------- */
+/* --- the machine ---------------------------------------------------------- */
 
 static void add_block(struct tree *t, int id, int node, bool dimm)
 {
@@ -183,8 +182,7 @@ static void all_is_as_before(struct setup *s)
 	assert_int_equal(rows(s), 0);
 }
 
-/* --- running
- * ---------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------- */
 
 static int on_progress(void *ctx, const PbDrainProgress *progress)
 {
@@ -255,8 +253,7 @@ static const struct stow_drain_spec the_dimm = { .node = -1,
 						 .device = "dimm0",
 						 .block_timeout = 300 * 1000000 };
 
-/* --- planning
- * ---------------------------------------------------------------------------------------- */
+/* --- planning ------------------------------------------------------------- */
 
 static void refuses(struct setup *s, struct stow_drain_spec spec, int code, const char *words)
 {
@@ -398,7 +395,7 @@ static int run_evicting(struct evicting *e, const struct stow_drain_spec *spec,
 	int r = stow_drain_run(&e->s->p->context, ID, false, spec, &watch, &step, err);
 	struct stow_idset fenced;
 
-	/* Whatever the end is: one question, taken back, and no fence. */
+	/* However it ends, the eviction was requested once and withdrawn, and no fence is left. */
 	assert_int_equal(e->asked, 1);
 	assert_int_equal(e->ended, 1);
 	assert_true(e->fenced);
@@ -512,7 +509,7 @@ static void give_page(struct setup *s, const char *container)
 	}
 }
 
-/* What has page `page` of block 49: flags. */
+/* Set the flags of page `page` of block 49. */
 static void give_flags(struct setup *s, uint64_t page, uint64_t flags)
 {
 	uint64_t pfn = 49 * (128 * MIB / 4096) + page;
@@ -647,7 +644,7 @@ WITH_SETUP(who_was_moved_goes_back_also_under_a_schedulers_fence)
 	assert_int_equal(rows(s), 0);
 }
 
-/* Nothing says what is in the blocks: it may be full. */
+/* Without /proc/kpage* the blocks count as full. */
 WITH_SETUP(what_may_have_to_move_has_to_fit)
 {
 	tree_write(s->p->t, NODE "/node0/meminfo",
@@ -666,8 +663,7 @@ WITH_SETUP(a_container_that_has_nowhere_to_go_is_named)
 	refuses(s, the_dimm, ENOSPC, "\"big\" (big) would have nowhere to go");
 }
 
-/* --- done, cancelled, failed
- * -------------------------------------------------------------------------- */
+/* --- done, cancelled, failed ---------------------------------------------- */
 
 WITH_SETUP(a_dimm_is_drained)
 {
@@ -861,8 +857,7 @@ WITH_SETUP(there_is_one_at_a_time)
 	assert_int_equal(s->told[STOW_DRAIN_STEP_FAILED], 1);
 }
 
-/* --- killed
- * -------------------------------------------------------------------------------------------- */
+/* --- killed --------------------------------------------------------------- */
 
 WITH_SETUP(killed_at_any_step_it_is_taken_back)
 {
@@ -959,7 +954,7 @@ static bool count_stops(void *ctx)
 	return false;
 }
 
-/* A block has its fifth of a second, in which it is asked every 50 ms whether to stop. */
+/* A block has 200 ms, during which the drain checks every 50 ms whether to stop. */
 WITH_SETUP(blocks_of_a_killed_worker_are_not_waited_for)
 {
 	struct stow_drain_row_block blocks[4];
@@ -1009,8 +1004,7 @@ WITH_SETUP(an_ejected_one_goes_on_to_its_end)
 	assert_int_equal(rows(s), 0);
 }
 
-/* --- hugepages
- * ------------------------------------------------------------------------------------------- */
+/* --- hugepages ------------------------------------------------------------ */
 
 #define POOL "/hugepages/hugepages-2048kB/"
 
@@ -1038,7 +1032,7 @@ static uint64_t added(struct setup *s)
 	return pool.added;
 }
 
-/* Killed after it has counted what went with a block, and before it has written that down. */
+/* Killed after it has counted the pages that a block took along, and before it has saved that. */
 WITH_SETUP(pages_are_counted_once)
 {
 	struct stow_drain_row_block blocks[4];
@@ -1088,10 +1082,9 @@ WITH_SETUP(a_pool_of_a_killed_drain_waits_for_its_count)
 	assert_true(swept.pages > 0);
 }
 
-/* --- a part of a device
- * --------------------------------------------------------------------------- */
+/* --- a part of a device --------------------------------------------------- */
 
-/* What stays online is said, and nowhere that the device may be removed. */
+/* The outcome says what stays online, and never that the device may be removed. */
 WITH_SETUP(of_a_part_it_is_not_said_that_it_may_be_removed)
 {
 	static const struct stow_drain_spec parts[] = {
@@ -1132,7 +1125,7 @@ WITH_SETUP(of_a_part_it_is_not_said_that_it_may_be_removed)
 	}
 }
 
-/* The last of it is the whole. */
+/* Draining the last part counts as draining the whole device. */
 WITH_SETUP(the_rest_of_a_device_makes_it_whole)
 {
 	struct stow_drain_spec spec = { .node = -1, .blocks = "48" };
@@ -1159,7 +1152,7 @@ static int bring_one_back(void *ctx, const PbDrainProgress *progress)
 	return 0;
 }
 
-/* As a udev rule does. */
+/* The blocks come online meanwhile, as a udev rule would bring them. */
 WITH_SETUP(what_came_online_meanwhile_counts)
 {
 	struct stow_drain_spec spec = the_dimm;
@@ -1181,7 +1174,7 @@ WITH_SETUP(what_came_online_meanwhile_counts)
 	all_is_as_before(s);
 }
 
-/* Memory that no device has brought is offline, and that is all. */
+/* Memory that belongs to no device goes offline, and nothing else happens. */
 WITH_SETUP(boot_memory_stays_in_the_machine)
 {
 	struct stow_drain_spec spec = { .node = -1, .blocks = "3" };

@@ -9,19 +9,19 @@ numastow=$programs/numastow
 mem_hotplug=$programs/tests/tools/mem-hotplug
 memory=/sys/devices/system/memory
 
-# list - the blocks of node 1 that came later than the machine, as in "48-55"
+# list - the blocks of node 1 that belong to a device, as in "48-55"
 list()
 {
 	"$numastow" blocks --node 1 --json | jq -r '[.blocks[] | select(.device).block] | "\(min)-\(max)"'
 }
 
-# of FIELD - the words that those blocks have there
+# of FIELD - the values of a field of these blocks, each once, as in "a,b"
 of()
 {
 	"$numastow" blocks --node 1 --json | jq -r "[.blocks[] | select(.device).$1] | unique | join(\",\")"
 }
 
-# said CODE COMMAND... - the exit code has to be CODE; leaves the output in $said, and the time in $took, in ms
+# said CODE COMMAND... - run a command, whose exit code must be CODE; its output is in $said, its duration in ms in $took
 said()
 {
 	local want=$1 rc=0 began
@@ -34,7 +34,7 @@ said()
 	eq "${*##*/}: exit code" "$rc" "$want"
 }
 
-# counted DONE ALREADY FAILED - the last line says so
+# counted DONE ALREADY FAILED - check the numbers in the last line of the output
 counted()
 {
 	eq "it counts" "$(tail -n 1 <<<"$said")" "$1 done, $2 already, $3 failed"
@@ -76,13 +76,13 @@ online_and_offline()
 	counted 1 $((n - 1)) 0
 }
 
-# states - of the blocks that came later, with their zones
+# states - the state and the zones of these blocks
 states()
 {
 	"$numastow" blocks --node 1 --json | jq -c '[.blocks[] | select(.device) | [.block, .state, .zones]]'
 }
 
-# beside NAME CHMEM-ARGUMENTS -- ARGUMENTS... - chmem and numastow leave the same blocks online, from the same start
+# beside NAME CHMEM-ARGUMENTS -- ARGUMENTS... - check that chmem and numastow, from the same states, leave the same blocks online
 beside()
 {
 	local name=$1 theirs=() start
@@ -140,7 +140,7 @@ mistakes()
 	eq "and is online" "$(<$memory/memory0/state)" online
 }
 
-# pin - a page in some block of the device is held; leaves the program in $pinner, its output in $vm_work/pin
+# pin - start a program that pins a page in a block of the device: its process is in $pinner, its output in $vm_work/pin
 pin()
 {
 	numactl --membind=1 "$vm_progs/pinner" 100 >"$vm_work/pin" &
@@ -148,7 +148,7 @@ pin()
 	eventually 100 grep -q ready "$vm_work/pin"
 }
 
-# The block where it is stuck: that which stays online.
+# Take all blocks offline while a page of one is pinned: that block stays online.
 pinned()
 {
 	local held
@@ -172,7 +172,7 @@ pinned()
 	said 1 "$mem_hotplug" offline "$held" 1h 1s
 	check "a thread's end by another's wish" grep -Eq '^ECANCELED [0-9]{4,5} ' <<<"$said"
 
-	# While another program is at work the kernel does not even begin, and looks at no signal.
+	# While another program takes the block offline, the kernel does not begin a second attempt, and ignores signals.
 	"$mem_hotplug" offline "$held" 1h >"$vm_work/hand" &
 	other=$!
 	at_work()

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# For the scripts about memory that leaves a machine: DIMMs that come and go, who is told, and what must not change.
+# Functions of the drain scripts: DIMMs are plugged and removed, daemons and a hypervisor are started, and the machine's
+# state is compared.
 # shellcheck disable=SC2317,SC2119,SC2120,SC2034 # functions are called by check and eventually; some options are for a few
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -12,7 +13,7 @@ Mi=$((1 << 20))
 
 ### the programs
 
-# start_scheduler [OPTION...] - with its webhooks going to the hypervisor
+# start_scheduler [OPTION...] - start a scheduler whose webhooks go to the hypervisor
 start_scheduler()
 {
 	: >"$vm_work/scheduler.log"
@@ -23,7 +24,7 @@ start_scheduler()
 	eventually 30 grep -q 'is active' "$vm_work/scheduler.log" || fail "the scheduler starts" "$(<"$vm_work/scheduler.log")"
 }
 
-# start_agent [OPTION...] - without a scheduler unless one is named; what went wrong before is forgotten
+# start_agent [OPTION...] - start an agent, without a scheduler unless an option names one; its log begins anew
 start_agent()
 {
 	: >"$vm_work/agent.log"
@@ -34,7 +35,7 @@ start_agent()
 	eventually 30 grep -q 'is ready' "$vm_work/agent.log" || fail "the agent starts" "$(<"$vm_work/agent.log")"
 }
 
-# start_hypervisor [OPTION...] - from here on QEMU's port is its own, and qmp goes through it
+# start_hypervisor [OPTION...] - start the hypervisor, which takes over QEMU's port; qmp goes through it from then on
 start_hypervisor()
 {
 	[[ -e $vm_work/secret ]] || head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$vm_work/secret"
@@ -52,46 +53,46 @@ hypervisor()
 	python3 "$vm_dir/hypervisor.py" tell "$VM_HYPERVISOR" "$@" >/dev/null
 }
 
-# hypervisor_did FILTER - the lines of its log for which this jq filter holds, one a line
+# hypervisor_did FILTER - print the entries of its log that the jq filter selects, one per line
 hypervisor_did()
 {
 	jq -c "select($1)" "$vm_work/hypervisor.log"
 }
 
-# webhooks DRAIN - the events that arrived (and were taken) for that drain, each once, in their order
+# webhooks DRAIN - print the events that the hypervisor accepted for that drain, each once, in order
 webhooks()
 {
 	hypervisor_did ".did == \"webhook\" and .status == 200 and .body.drain == \"$1\"" | jq -r .event |
 		awk '!seen[$0]++' | paste -sd ' '
 }
 
-### what is there
+### the machine's state
 
-# snapshot - all of a machine that a drain that came to nothing must not have changed. Without jq, which takes a second
-# to start under emulation.
+# snapshot - print all state that a drain which was undone must not have changed. Without jq, which takes a second to
+# start under emulation.
 snapshot()
 {
 	grep -H . $memory/memory*/state $memory/memory*/valid_zones | sed "s,^$memory/,," | sort -V
 	grep -H . /sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages
 	echo "fenced: $(fenced)"
-	# A container's grant stays; a drain's own bookkeeping must not.
+	# Grants must stay, and the drain's own rows must go.
 	"$numastow" ledger --json | grep -oE '"(id|state|mems|cpus|pool|pages)": *("[^"]*"|[0-9]+)'
 }
 
-# fenced - the NUMA nodes that this machine says are fenced, as in "0 1"
+# fenced - print the fenced NUMA nodes of this machine, as in "0 1"
 fenced()
 {
 	"$numastow" topology --json | tr -d ' \n' | grep -oE '"id":[0-9]+,"cpus"|"fenced":true' |
 		awk -F'[:,]' '/fenced/ { print id } { id = $2 }' | xargs
 }
 
-# fleet_node FILTER [NAME] - a machine (m1) as the scheduler knows it, through jq
+# fleet_node FILTER [NAME] - apply a jq filter to a machine (m1) as the scheduler reports it
 fleet_node()
 {
 	"$numastow" nodes --json | jq -r ".nodes[] | select(.report.name == \"${2:-m1}\") | ($1) // \"\""
 }
 
-# unchanged NAME BEFORE - the machine is (soon) as the snapshot BEFORE says
+# unchanged NAME BEFORE - check that the machine becomes equal to the snapshot BEFORE
 unchanged()
 {
 	local now
@@ -108,7 +109,7 @@ unchanged()
 	fi
 }
 
-# no_drain NAME - nothing is under way, nothing is left of one
+# no_drain NAME - check that no drain is under way and that none has left anything behind
 no_drain()
 {
 	local said
@@ -126,7 +127,7 @@ no_drain()
 
 ### DIMMs
 
-# device_at ADDRESS - numastow's name for the memory device that begins there
+# device_at ADDRESS - print numastow's name of the memory device that begins at the address
 device_at()
 {
 	"$numastow" blocks --json | jq -r --arg start "$(printf '0x%016x' "$1")" \
@@ -156,7 +157,7 @@ dimm_online()
 	dimm_device=$(device_at "$address")
 }
 
-# dimm_ids FIRST - the blocks of that DIMM (set in dimm_n) that are there
+# dimm_ids FIRST - print the present blocks of the DIMM that begins there and has dimm_n blocks
 dimm_ids()
 {
 	local i
@@ -181,8 +182,8 @@ dimm_gone()
 
 ### drains
 
-# drain [ARGUMENT...] - run it, its progress as JSON in drain.out, what it says else in drain.err; returns its exit code.
-# A block may take its time: under emulation, and with other machines beside this one, it does.
+# drain [ARGUMENT...] - run a drain, and return its exit code; its progress is in drain.out, as JSON, other output in
+# drain.err. The time limit of a block is generous: emulated machines are slow.
 drain()
 {
 	local -a more=()
@@ -190,7 +191,7 @@ drain()
 	"$numastow" drain --json "$@" "${more[@]}" >"$vm_work/drain.out" 2>"$vm_work/drain.err" </dev/null
 }
 
-# drain_said FILTER - the last line of progress through jq
+# drain_said FILTER - apply a jq filter to the last message of progress
 drain_said()
 {
 	tail -n 1 "$vm_work/drain.out" | jq -r "$1"
@@ -201,7 +202,7 @@ drain_steps()
 	jq -r .step "$vm_work/drain.out" | uniq | paste -sd ' '
 }
 
-# drain_log - all that is to be seen of a drain that went wrong
+# drain_log - print everything that explains a failed drain
 drain_log()
 {
 	echo "exit code $1; steps: $(drain_steps)"
@@ -210,7 +211,7 @@ drain_log()
 	tail -n 8 "$vm_work/agent.log" "$vm_work/scheduler.log" 2>/dev/null
 }
 
-# drains_to NAME EXIT-CODE STEP [ARGUMENT...] - a drain that has to end like that
+# drains_to NAME EXIT-CODE STEP [ARGUMENT...] - run a drain, which must end with this code and in this step
 drains_to()
 {
 	local name=$1 want=$2 step=$3 rc=0
@@ -224,8 +225,8 @@ drains_to()
 	fi
 }
 
-# refused NAME PATTERN SNAPSHOT [ARGUMENT...] - the drain is refused with one line that matches, and nothing changes.
-# ${as[@]} goes before the command.
+# refused NAME PATTERN SNAPSHOT [ARGUMENT...] - check that the drain is refused with one line that matches, and that
+# nothing changes. ${as[@]} is put before the command.
 as=()
 refused()
 {
@@ -246,9 +247,9 @@ refused()
 	fi
 }
 
-### programs that are there meanwhile
+### programs that run during a drain
 
-# data_disk - a file system of its own on /data of every container: what is in a tmpfs is no page cache
+# data_disk - mount a file system on /data of every container: files in a tmpfs are not page cache
 data_disk()
 {
 	modprobe -a loop ext4
@@ -258,7 +259,7 @@ data_disk()
 		chmod 777 "$(vm_rootfs)/data"
 }
 
-# hold ID "HOLDER'S ARGUMENTS" [OPTION...] - a container with holder in it; sets pid
+# hold ID "HOLDER'S ARGUMENTS" [OPTION...] - start a container that runs holder; sets pid
 hold()
 {
 	local id=$1 args=$2 dir
@@ -273,7 +274,7 @@ hold()
 	eventually 120 grep -q '^ready' "$vm_work/$id.out" || fail "$id has filled its memory" "$(said "$id")"
 }
 
-# asked ID - have its program check all its memory; prints what it says
+# asked ID - have the container's program check all of its memory, and print the result
 asked()
 {
 	local n
@@ -300,14 +301,14 @@ sum_good()
 	fi
 }
 
-# in_dimm PID KIND - kB of the process in the last DIMM's blocks; KIND is anon, file, huge
+# in_dimm PID KIND - print the process's memory in the last DIMM's blocks, in kB; KIND is anon, file or huge
 in_dimm()
 {
 	"$vm_progs/inblocks" "$1" | awk -v first="$dimm_first" -v n="$dimm_n" -v kind="$2" \
 		'$1 >= first && $1 < first + n && $2 == kind { sum += $3 } END { print sum + 0 }'
 }
 
-# node_use NODE FIELD - of its meminfo, kB
+# node_use NODE FIELD - print a field of the node's meminfo, in kB
 node_use()
 {
 	awk -v field="$2:" '$3 == field { print $4 }' "/sys/devices/system/node/node$1/meminfo"

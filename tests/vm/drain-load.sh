@@ -43,25 +43,25 @@ done
 dimm_online dimm1 "$mib" 1 movable
 check "the programs are at work" eventually 30 grep -q '^ready' "$vm_work/busy1.out"
 before=$(snapshot)
-# Locks of pools are made as they are wanted, and stay.
+# The lock files of pools are made when they are first needed, and stay.
 files=$(find /run/numastow ! -name 'pool-*.lock' | sort)
 
 ### rounds
 
-# row WHO SECONDS RESULT - for the table
+# row WHO MILLISECONDS RESULT - add a row to the table
 row()
 {
 	echo "$*" >>"$vm_work/table"
 }
 
-# since BEGAN - milliseconds since this EPOCHREALTIME
+# since BEGAN - the milliseconds since that value of EPOCHREALTIME
 since()
 {
 	local now=$EPOCHREALTIME
 	echo $(((${now/./} - ${1/./}) / 1000))
 }
 
-# ours ROUND - drained and ejected, by README's command; then plugged again. A drain that fails has to have put all back.
+# ours ROUND - drain and eject the DIMM with README's command, then plug it again. A drain that fails must have undone everything.
 ours()
 {
 	local began=$EPOCHREALTIME rc=0 taken words
@@ -69,7 +69,7 @@ ours()
 	read -ra words <<<"$(readme 'numastow drain' | sed "s/dimm1/$dimm_device/")"
 	drain "${words[@]:2}" --block-timeout 30s --timeout 120s || rc=$?
 	taken=$(since "$began")
-	# Up to "safe" it is what chmem does; afterwards comes the ejection.
+	# chmem does what a drain does up to the step "safe"; the ejection does not count.
 	taken=$(jq -s "[.[] | select(.step == \"safe\")][0].elapsed_ns // empty | . / 1000000 | floor" "$vm_work/drain.out" | grep . || echo "$taken")
 	case $rc in
 	0)
@@ -86,7 +86,7 @@ ours()
 	esac
 }
 
-# theirs ROUND - chmem, with the time that ours would have had
+# theirs ROUND - the same with chmem, within the same time limit
 theirs()
 {
 	local began=$EPOCHREALTIME rc=0

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Podman's --cgroups=split, as Quadlet has it: the container's cgroup is one of the unit's, and its name says
-# libpod-payload-ID. The lease that precreate leaves is for that ID; cpu-mode isolated beside it.
+# Podman's --cgroups=split, which Quadlet uses: the container's cgroup is below that of the unit, and its name is
+# libpod-payload-ID. The container takes the lease that precreate made for that ID; its CPU is an isolated one.
 #
 # usage: tests/vm/run --append isolcpus=3 --env VM_RUNTIME=crun v2-systemd tests/vm/split.sh
 . "$(dirname "$0")/lib.sh"

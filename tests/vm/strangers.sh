@@ -1,7 +1,7 @@
 #!/bin/bash
-# One container's failure is never another's refusal: one whose CPU set cannot be changed is in the way only where it
-# really runs on the CPUs that are wanted, and is named then. One that is frozen, full or deep holds nothing up, nor does
-# a clock that jumps, nor any local user.
+# A problem of one container does not refuse another: a container whose CPU set cannot be changed stops another one only if
+# it really may run on the CPUs in question, and the refusal names it. Neither a container that is frozen, out of memory or
+# in a deep cgroup delays others, nor a clock that jumps, nor a local user.
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun [--env BRIEF=1] v1|v2|v2-systemd tests/vm/strangers.sh
 #
@@ -21,7 +21,7 @@ want stuck
 dir=$(cgroup_dir "$(container_pid stuck)")
 want first "${on1[@]}" --annotation numastow.io/cpus=4
 eq "it is off the first one's CPUs" "$(allowed_cpus "$(container_pid stuck)")" 0-3
-# Its cgroup is read-only from here on: whatever is written fails, as with any failure of the kernel's.
+# From here on its cgroup is read-only: every write fails, as it may on a real failure.
 mount --bind "$dir" "$dir"
 mount -o remount,bind,ro "$dir"
 check "the first one ends well" stop first
@@ -46,7 +46,7 @@ check "gc" "$numastow" gc
 eq "and it has all CPUs back" "$(allowed_cpus "$(container_pid stuck)")" 0-7
 gone stuck
 
-### sets that are legal and not what they say
+### valid sets that do not take effect as written
 
 if [[ $VM_CGROUP == v2 ]]; then
 	# A cpuset that is wider than the cgroup above.
@@ -129,7 +129,7 @@ if [[ $VM_CGROUP == v2 && ! ${BRIEF:-} ]]; then
 fi
 
 if [[ ! ${BRIEF:-} ]]; then
-	# Bash counts SECONDS by the clock that is set.
+	# Bash counts SECONDS by the wall clock, which is set here.
 	now=$(date +%s) since=$(cut -d . -f 1 /proc/uptime)
 	dir=$(bundle leased "${on1[@]}" --annotation numastow.io/cpus=1)
 	check "a lease is made" "$HOOK" precreate <"$dir/config.json"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Shared and exclusive CPUs have one owner at every moment: starts during a repin, two repins at once, the hook called
-# twice, containers that never met the hook, sets that another tool changed. A sampling checker runs beside.
+# twice, containers for which the hook never ran, sets that another tool changed. A checker takes samples meanwhile.
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun v1|v2|v2-systemd tests/vm/together.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ export HOOK=$programs/numastow-hook
 numastow=$programs/numastow
 exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 
-# again ID - starts a container whose bundle is there
+# again ID - start a container from its existing bundle
 again()
 {
 	local dir=$vm_work/bundle/$1
@@ -39,22 +39,20 @@ all_as_promised "called twice"
 gone own
 eq "when all ends, it has all CPUs" "$(cpus_of plain)" 0-7
 
-### a container that never met the hook
+### a container for which the hook never ran
 
-if [[ -e $vm_root/lib/grant/discover.c ]]; then
-	id=$(printf '%064d' 7)
-	path=/libpod_parent/libpod-$id
-	[[ $VM_INIT != systemd ]] || path=machine.slice:libpod:$id
-	HOOK='' start "$id" --cgroups-path "$path"
-	want own "${exclusive[@]}" --annotation numastow.io/cpus=2
-	check "gc" "$numastow" gc
-	eq "a container from before numastow is off exclusive CPUs" "$(cpus_of "$id")" "$(cpus_of plain)"
-	all_as_promised "with it"
-	gone own
-	check "gc" "$numastow" gc
-	eq "and has all again" "$(cpus_of "$id")" 0-7
-	gone "$id"
-fi
+id=$(printf '%064d' 7)
+path=/libpod_parent/libpod-$id
+[[ $VM_INIT != systemd ]] || path=machine.slice:libpod:$id
+HOOK='' start "$id" --cgroups-path "$path"
+want own "${exclusive[@]}" --annotation numastow.io/cpus=2
+check "gc" "$numastow" gc
+eq "a container from before numastow is off exclusive CPUs" "$(cpus_of "$id")" "$(cpus_of plain)"
+all_as_promised "with it"
+gone own
+check "gc" "$numastow" gc
+eq "and has all again" "$(cpus_of "$id")" 0-7
+gone "$id"
 
 ### starts during a repin
 

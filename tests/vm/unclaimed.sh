@@ -17,8 +17,8 @@ number=100 # of pods
 
 ### kubelet
 
-# kubelet_cgroup PATH - as kubelet and runtimes make one: with controllers for what is below on v2, with sets on v1. The
-# unit of a slice, too, under systemd.
+# kubelet_cgroup PATH - make a cgroup as kubelet and runtimes do: on v2 with controllers for the cgroups below, on v1 with
+# sets; under systemd also the slice's unit.
 kubelet_cgroup()
 {
 	local hierarchy path=$1
@@ -33,7 +33,7 @@ kubelet_cgroup()
 	done
 }
 
-# use_names DRIVER - where its cgroups are
+# use_names DRIVER - use the cgroup names of this cgroup driver
 use_names()
 {
 	if [[ $1 == systemd ]]; then
@@ -75,7 +75,7 @@ container_path()
 	fi
 }
 
-# unclaimed NAME POD - a container without a claim, whose process is in its cgroup before it does anything
+# unclaimed NAME POD - start a container without a claim; its process is in its cgroup before it executes anything
 declare -A watchers
 unclaimed()
 {
@@ -88,7 +88,7 @@ unclaimed()
 	watchers[$1]=$!
 }
 
-# is_off PATH - its set has none of the exclusive CPUs
+# is_off PATH - whether the cgroup's set has none of the exclusive CPUs
 is_off()
 {
 	local set
@@ -111,7 +111,7 @@ claim_uid()
 	echo "11111111-2222-4333-8444-55555555555$1"
 }
 
-# claimed NAME NUMBER POD - a container of that claim, in a pod's cgroup; what it has is exclusive from now on
+# claimed NAME NUMBER POD - start a container of that claim, in the pod's cgroup; its CPUs are exclusive from now on
 claimed()
 {
 	local path device
@@ -125,7 +125,7 @@ claimed()
 	echo "$("$watcher" --now) $(mask "$(cpus_of "$1")")" >"$vm_work/since-$1"
 }
 
-# ended NAME - it ends; what it had is exclusive until now
+# ended NAME - end the container; its CPUs were exclusive until now
 ended()
 {
 	echo "$(<"$vm_work/since-$1") $("$watcher" --now)" >>"$vm_work/intervals"
@@ -168,9 +168,9 @@ agent_ends()
 	wait $agent 2>/dev/null
 }
 
-### what is seen
+### results
 
-# A process had a CPU between the moments when another's container had it alone.
+# Find processes that had a CPU while it was exclusive to another container.
 violations()
 {
 	local file first_end last_begin set cpus from to seen=0

@@ -20,8 +20,8 @@ agent_says()
 {
 	local method=$1 message=$2 _
 	shift 2
-	# Who is refused before his message is read is told so with a reset of the stream, which curl may see
-	# first (92).
+	# When a call is refused before its message was read, the stream is reset, which curl may notice first (exit
+	# code 92): try again.
 	for _ in {1..50}; do
 		printf '\0\0\0\0%b%b' "\\x$(printf %02x "$(printf %b "$message" | wc -c)")" "$message" |
 			"$@" curl --silent --show-error --max-time 60 --http2-prior-knowledge \
@@ -30,7 +30,7 @@ agent_says()
 				"http://localhost/numastow.v1.Agent/$method" >"$vm_work/answer"
 		((PIPESTATUS[1] == 92)) || break
 	done
-	# Behind a body it is not at the beginning of a line.
+	# The trailer follows the body, so it may not be at the beginning of a line.
 	grep -aoE 'grpc-status: *[0-9]+' "$vm_work/answer" | sed 's/.*: */status /'
 }
 
@@ -67,7 +67,7 @@ sed -i -E -e 's/^#((ca|certificate|key): .*)/\1/' -e 's/^#node:.*/node: web-3/' 
 	-e 's/^#scheduler:.*/scheduler: [127.0.0.1:7200]/' /etc/numastow/agent.yaml
 check "the scheduler runs with TLS" systemctl restart numastow-scheduler
 check "it has them as credentials" sh -c 'journalctl -u numastow-scheduler | grep -q "tls=yes"'
-eq "it is nobody in particular" "$(ps -o user= -C numastow-scheduler)" "numastow-scheduler"
+eq "it runs as a user of its own" "$(ps -o user= -C numastow-scheduler)" "numastow-scheduler"
 check "its store is where it belongs" test -s /var/lib/private/numastow/scheduler.db
 check "the agent runs" systemctl start numastow-agent
 check "the scheduler welcomes it" eventually 20 metric 7201 'numastow_agent_connected 1'
