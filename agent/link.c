@@ -191,7 +191,7 @@ static void on_welcome(struct agent_link *link, const PbWelcome *welcome)
 	link->next = now + link->heartbeat;
 }
 
-/* A scheduler in its right mind sends one Welcome, with what one machine can have. */
+/* A correct scheduler sends one Welcome, with no more than one machine can have. */
 static int check_welcome(const struct agent_link *link, const PbWelcome *welcome,
 			 struct stow_err *err)
 {

@@ -130,8 +130,8 @@ static void send_whole(struct agent_publisher *publisher, struct subscriber *to)
 	send_to(to, &whole);
 }
 
-/* Move a subscriber, after something was sent or written, to where it belongs. `written` waits for
- * the lock, so it cannot come between the question and the move. */
+/* Move a subscriber, after something was sent or written, to the list where it belongs.
+ * agent_publisher_written() takes the lock, so it cannot run between the query and the move. */
 static void settle(struct agent_publisher *publisher, struct subscriber *to)
 {
 	bool busy = !to->scheduler && !stow_rpc_is_written(to->call);

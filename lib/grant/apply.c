@@ -155,7 +155,7 @@ static int run_begin(struct apply_run *run, const struct stow_grant_context *con
 	return r;
 }
 
-/* Apply what must have left exclusive CPUs before they get another owner. */
+/* Apply the containers that must leave exclusive CPUs before these get another owner. */
 static void apply_others(struct round *round, struct apply_pods *pods, struct stow_first *first)
 {
 	const struct apply_container unmanaged = { .id = "(unmanaged containers)" };

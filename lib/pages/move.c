@@ -56,7 +56,7 @@ struct mover {
 	size_t n;	  /* gathered pages */
 	uint64_t bytes;	  /* their bytes */
 	bool ask;	  /* some of them may not be on a node to leave */
-	void **addresses; /* of a page, or of a page that is moved as a whole; */
+	void **addresses; /* of the pages; of a transparent hugepage only the first */
 	uint32_t *pages;  /* number of base pages of each */
 	int *nodes, *status;
 	int *targets; /* the nodes to move to */

@@ -36,7 +36,7 @@ class Certificates:
         self.issue("numastow", self.key, self.certificate)
 
     def issue(self, user, key, certificate, expired=False):
-        """Writes a key and a certificate of that user of etcd."""
+        """Write a key and a certificate of that user of etcd."""
         folder = self.folder
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-subj", f"/CN={user}", "-keyout", key, "-out", f"{folder}/csr")
@@ -76,8 +76,8 @@ class Member:
 
 
 class Relay:
-    """A port on which a member answers; or, by its `mode`, nothing does ("silent": connections are accepted, and nothing
-    goes through), what is said is no HTTP ("garbage"), or the server of another port answers (that number)."""
+    """A port in front of a member. By its `mode` it passes everything on, accepts connections and passes nothing ("silent"),
+    answers with what is not HTTP ("garbage"), or passes on to another port (that number)."""
 
     def __init__(self, port):
         self.port, self.mode, self.over = port, "through", False
@@ -108,7 +108,7 @@ class Relay:
             end.close()
 
     def pump(self, mode, *ends):
-        """Until an end hangs up, or what is said changes."""
+        """Pass bytes on until one side closes the connection, or the mode changes."""
         while not self.over and (self.mode == mode or {self.mode, mode} == {"silent", "through"}):
             if self.mode == "silent":
                 time.sleep(0.1)
@@ -125,8 +125,8 @@ class Relay:
 
 
 class Etcd:
-    """A cluster of `size` members, for the length of a with block; each on an address of its own, and
-    started by a command that runs it there, when there are `hosts`: (address, words)."""
+    """A cluster of `size` members, for a `with` block. With `hosts`, a list of (address, words), each member has that address,
+    and its command begins with these words, which run it there."""
 
     def __init__(self, size=1, tls=False, on=None, hosts=()):
         hosts = hosts or [("127.0.0.1", ())] * size
@@ -144,7 +144,8 @@ class Etcd:
         return ",".join(f"{self.scheme}://{m.host}:{m.client}" for m in self.members)
 
     def options(self, prefix="/numastow/", lease="3s"):
-        """For numastow-scheduler. One that cannot renew its lease in time, as on a busy computer, ends."""
+        """Return the options for numastow-scheduler. A scheduler that cannot renew its lease in time, as on a busy computer,
+        ends: a test in which none may end has a longer `lease`."""
         out = ["--store", f"etcd:{self.urls}", "--store-prefix", prefix, "--store-lease", lease]
         if self.tls:
             out += ["--store-ca", self.tls.ca, "--store-certificate", self.tls.certificate,
@@ -152,7 +153,7 @@ class Etcd:
         return out
 
     def healthy(self):
-        """A member that answers /health has a leader."""
+        """Return whether a member has a leader: then it answers /health."""
         for member in self.members:
             argv = ["curl", "--silent", "--noproxy", "*", "--max-time", "2",
                     f"{self.scheme}://{member.host}:{member.client}/health"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of man pages, as they are shown."""
+"""Reads the examples of man pages, as a reader sees them."""
 import os
 import re
 
@@ -9,14 +9,14 @@ MAN = os.path.join(PROJECT, "docs/man")
 
 
 def plain(line):
-    """A line of roff as it is shown."""
+    """Return a line of roff as a reader sees it."""
     for escape, char in (("\\(aq", "'"), ("\\(dq", '"'), ("\\-", "-"), ("\\e", "\\"), ("\\&", "")):
         line = line.replace(escape, char)
     return re.sub(r"\\f[BIRP]", "", line)
 
 
 def example_lines(page):
-    """The lines below EXAMPLE or EXAMPLES, as they are in the file."""
+    """Return the source lines of the section EXAMPLE or EXAMPLES."""
     with open(os.path.join(MAN, page), encoding="utf-8") as handle:
         lines = handle.read().splitlines()
     starts = [i for i, line in enumerate(lines) if re.fullmatch(r"\.SH EXAMPLES?", line)]
@@ -28,7 +28,7 @@ def example_lines(page):
 
 
 def blocks(page):
-    """The texts between .EX and .EE, or .nf and .fi."""
+    """Return the texts between .EX and .EE, or .nf and .fi."""
     found, literal = [], None
     for line in example_lines(page):
         if line in (".EX", ".nf"):
@@ -42,7 +42,7 @@ def blocks(page):
 
 
 def commands(page):
-    """The commands, of one line each: in bold below .TP, or in an example of .EX or .nf."""
+    """Return the commands, each one line: in bold below .TP, or in an example of .EX or .nf."""
     found, literal, tagged = [], False, False
     for line in example_lines(page):
         if line in (".EX", ".nf", ".EE", ".fi"):

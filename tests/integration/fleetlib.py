@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the fleet share: our .proto files as Python's gRPC reads them, programs that speak
-to each other, and a machine's agent and a scheduler that are not ours."""
+"""What the tests of the fleet share: Python stubs of our .proto files, the daemons, and a simulated agent and
+scheduler."""
 import atexit
 import contextlib
 import functools
@@ -31,7 +31,7 @@ SECOND = 1000000000
 
 
 def generate():
-    """Stubs from our own files by Debian's protoc, and the descriptors of all of them."""
+    """Make the stubs of our .proto files with Debian's protoc, and load the descriptors of all files."""
     proto = os.path.join(PROJECT, "proto")
     ours = sorted(os.path.join("numastow/v1", f) for f in os.listdir(f"{proto}/numastow/v1")
                   if f.endswith(".proto"))
@@ -58,19 +58,19 @@ for one in FILES.file:
 
 
 def message(name):
-    """The class of a message that has no stubs: "grpc.health.v1.HealthCheckRequest"."""
+    """Return the class of a message without stubs, such as "grpc.health.v1.HealthCheckRequest"."""
     return message_factory.MessageFactory(POOL).GetPrototype(POOL.FindMessageTypeByName(name))
 
 
 def plain_call(channel, method, request, answer):
-    """A unary call of a service that has no stubs."""
+    """Make a unary call of a service without stubs."""
     return channel.unary_unary(method, request_serializer=lambda m: m.SerializeToString(),
                                response_deserializer=message(answer).FromString)(
                                    request, timeout=PATIENCE)
 
 
 def status_of(function, *args, **kwargs):
-    """The name of the status that a call ends with, and its text."""
+    """Return the name of the status with which a call ends, and its text."""
     try:
         answer = function(*args, timeout=kwargs.pop("timeout", PATIENCE), **kwargs)
         if hasattr(answer, "__next__"):
@@ -86,7 +86,7 @@ def status_of(function, *args, **kwargs):
 
 @functools.lru_cache(maxsize=None)
 def shared_etcd():
-    """One for the whole test."""
+    """Return the etcd cluster, which all checks of a test share."""
     cluster = Etcd()
     cluster.__enter__()
     atexit.register(cluster.__exit__)
@@ -94,14 +94,14 @@ def shared_etcd():
 
 
 def store_of(data):
-    """Options for a scheduler's store: the folder, or below a prefix of the same name in etcd."""
+    """Return the options of a scheduler's store: a folder, or in etcd a prefix of the same name."""
     if not ON_ETCD:
         return ["--data", data]
     return shared_etcd().options(prefix=f"/{os.path.abspath(data).strip('/')}/", lease="10s")
 
 
 def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0, config="/dev/null"):
-    """The program and its port; with that many descriptors."""
+    """Start a scheduler, with a limit of descriptors if one is given; it has its port."""
     limited = ["prlimit", f"--nofile={limit}", "--"] if limit else []
     # On a busy computer a machine may be silent for longer than by default.
     patient = ["--stale-after", "60s"] if config == "/dev/null" else []
@@ -117,8 +117,8 @@ def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0, config="/dev/
 
 
 class Patience:
-    """A scheduler's configuration in which a machine on a busy computer does not become stale, until that is
-    what the test wants."""
+    """A scheduler's configuration with which no machine becomes stale because the computer is busy, until the test wants
+    that."""
 
     def __init__(self, folder):
         self.path = f"{folder}/scheduler.yaml"
@@ -129,7 +129,7 @@ class Patience:
             handle.write(f"stale-after: {stale_after}\n")
 
     def await_stale(self, program, stub, name):
-        """Whether that machine, whose agent is silent, becomes stale; from now on after a second."""
+        """Let machines become stale after a second from now on. Return whether that machine, whose agent is silent, does."""
         self.set("1s")
         program.process.send_signal(signal.SIGHUP)
         return eventually(lambda: [n.state for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(
@@ -137,7 +137,7 @@ class Patience:
 
 
 def logged(program, message):
-    """The lines with that message so far."""
+    """Return the lines with that message so far."""
     lines = (json.loads(line) for line in program.so_far() if line.startswith("{"))
     return [line for line in lines if line["message"] == message]
 
@@ -153,7 +153,7 @@ def start_agent(machine, node, port, *options):
 
 
 def command(*words, port=0, socket=None, options=()):
-    """numastow, with a scheduler or an agent."""
+    """Run numastow with a scheduler or an agent."""
     return run([NUMASTOW, *words, "--config", "/dev/null",
                 *(["--scheduler", f"127.0.0.1:{port}"] if port else []),
                 *(["--agent", socket] if socket else []), *options], "")
@@ -229,13 +229,13 @@ class FakeAgent:
         self.send(node_pb2.NodeReport(name=self.report.name, **fields))
 
     def send_room(self, **fields):
-        """A change, with what is free now. What it holds changes under `order`, so that no older numbers
-        come after newer ones."""
+        """Send a change with the present amounts. They change under the lock `order`, so that older amounts are never sent
+        after newer ones."""
         with self.order:
             self.send_change(numa_nodes=self.numa_nodes(), **fields)
 
     def numa_nodes(self):
-        """Those of the report, less what is held and bound."""
+        """The amounts of the report, less what is held and bound."""
         left = {n.id: node_pb2.NumaNode.FromString(n.SerializeToString())
                 for n in self.report.numa_nodes}
         for reservation in (*self.held.values(), *self.bound.values()):
@@ -254,7 +254,7 @@ class FakeAgent:
             directive=directive.id, code=code, message=text)))
 
     def act(self, directive, kind):  # pylint: disable=unused-argument
-        """What it does and answers; after it has taken note."""
+        """Carry out and answer a directive, after it was recorded."""
         self.answer(directive)
 
     def read(self):
@@ -283,7 +283,7 @@ class FakeAgent:
             self.news.notify_all()
 
     def wait(self, kind, number=1):
-        """The number-th directive of that kind."""
+        """Wait for the number-th directive of that kind."""
         def found():
             return [d for d in self.directives if d.WhichOneof("kind") == kind]
         with self.news:
@@ -297,8 +297,8 @@ class FakeAgent:
 
 
 def come_back(make):
-    """An agent, welcomed, of a machine whose last one has just hung up: the scheduler may not have heard of that
-    yet, and then refuses the new one."""
+    """Return a welcomed agent of a machine whose last agent has just disconnected. The scheduler may not know that yet, and
+    refuse the new one at first."""
     def tried():
         agent = make()
         if agent.wait("welcome") or agent.error.code() != grpc.StatusCode.ALREADY_EXISTS:
@@ -309,7 +309,7 @@ def come_back(make):
 
 
 class Names:
-    """The names of so many requests, each given to one of the threads that ask."""
+    """Names of that many requests, each of which is given to one thread."""
 
     def __init__(self, what, many):
         self.what, self.left, self.lock = what, many, threading.Lock()
@@ -327,7 +327,7 @@ class Names:
 
 @contextlib.contextmanager
 def python_server(add, servicer, address="127.0.0.1:0"):
-    """Serves with Python's gRPC; yields the port."""
+    """Serve with Python's gRPC; yield the port."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16),
                          options=[("grpc.so_reuseport", 0)])
     add(servicer, server)

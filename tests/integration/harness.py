@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the integration tests share: the hook on a machine that is not there, and counting."""
+"""What the integration tests share: a simulated machine on which the hook runs, and counting of checks."""
 import fcntl
 import hashlib
 import os
@@ -27,7 +27,7 @@ counts = {"ok": 0, "not ok": 0, "skip": 0}
 
 
 def check(what, good, why=""):
-    """One test. Returns whether it went well."""
+    """Count one check. Return whether it passed."""
     word = "ok" if good else "not ok"
     counts[word] += 1
     print(f"{word} - {what}{'' if good or not why else ': ' + str(why)[:2000]}", flush=True)
@@ -49,7 +49,7 @@ def finish():
 
 
 def eventually(function, seconds=PATIENCE):
-    """What the function returned in the end: something true, or the last false thing."""
+    """Call the function until it returns something true, or time is over. Return its last result."""
     end = time.monotonic() + seconds
     while True:
         found = function()
@@ -59,8 +59,8 @@ def eventually(function, seconds=PATIENCE):
 
 
 class Temp:
-    """A folder that goes with the test. On a tmpfs where there is one: /run is one, too. Programs are started from
-    there: not in a container engine's /dev/shm, which is mounted noexec."""
+    """A folder that is removed at the end, on a tmpfs if possible, as /run is. Programs are started from it, so it is not
+    in /dev/shm where that is mounted noexec, as container engines do."""
 
     def __enter__(self):
         usable = os.access("/dev/shm", os.W_OK) and not os.statvfs("/dev/shm").f_flag & os.ST_NOEXEC
@@ -102,7 +102,7 @@ def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None, args=(), p
 
 
 def claim(machine, *args):
-    """Takes, drops or lists claims, as a DRA driver does."""
+    """Take, drop or list claims, as a DRA driver does."""
     return run([os.path.join(BUILD, "tests/tools/claim-on-root"), machine.path, *args], "")
 
 
@@ -129,8 +129,8 @@ def add_memory(machine):
 
 
 def hooks_at_once(machine, jobs):
-    """Starts a hook for each (command, state), lets them all wait for their input, and then gives it
-    to all of them. Returns (exit code, stderr) in the order of the jobs."""
+    """Start a hook for each (command, state), wait until all of them wait for their input, and then give it to all.
+    Return (exit code, stderr) in the order of the jobs."""
     running = [subprocess.Popen([HOOK_ON_ROOT, machine.path, command], stdin=subprocess.PIPE,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
                for command, _ in jobs]
@@ -153,8 +153,8 @@ def hooks_at_once(machine, jobs):
 
 
 def query(machine, sql, *args):
-    """Looks at a copy: SQLite in another program does not take the ledger's lock, and might take a
-    journal that is in use for one that was left behind."""
+    """Query a copy of the ledger: SQLite in another program does not take the ledger's lock, and might roll back a
+    journal that is in use."""
     path = machine.file("/run/numastow/ledger.db")
     if not os.path.exists(path):
         return []
@@ -172,7 +172,7 @@ def query(machine, sql, *args):
 
 
 def leftovers(machine):
-    """Everything that the ledger still holds, as text; "" when it is empty."""
+    """Return everything that is in the ledger, as text; "" when it is empty."""
     found = []
     for table in ("container", "share", "page", "cpu", "pool"):
         rows = query(machine, f"SELECT * FROM {table}")
@@ -182,7 +182,7 @@ def leftovers(machine):
 
 
 def placed_cpus(machine, name):
-    """(CPUs, nodes, exclusive) of the one grant of a container; None when it has none."""
+    """Return (CPUs, nodes, exclusive) of a container's grant; None when it has none."""
     rows = query(machine, "SELECT key, nodes, mode FROM container WHERE id = ? AND state = 2", name)
     if len(rows) != 1:
         return None
@@ -197,7 +197,7 @@ def placed_cpus(machine, name):
 
 
 def start_others(machine):
-    """A container without annotations, and a shared one, which everybody has to get along with."""
+    """Start a container without annotations and a shared one, beside which the others run."""
     machine.container("plain")
     machine.container("shared0", {"numastow.io/cpus": "1"})
     for name in ("plain", "shared0"):
@@ -211,7 +211,7 @@ def start_others(machine):
 
 
 def end_others(machine, cgroup):
-    """They end without a poststop; gc finds them, and then there is nothing."""
+    """End containers without a poststop, and check that gc leaves nothing of them."""
     machine.end("plain")
     machine.end("shared0")
     result = hook(machine, "gc")
@@ -226,7 +226,7 @@ KEPT = re.compile(r"^run(/numastow(/(ledger\.db(-journal)?|[^/]*\.lock|unmanaged
 
 
 def contents(entry):
-    """What the kernel shows ends in a newline, what is written in a copy may not. What is long is a checksum."""
+    """Normalize a file's text: without the final newline, which written files may lack, and a checksum if it is long."""
     if entry.is_symlink():
         return "-> " + os.readlink(entry.path)
     if entry.is_dir():
@@ -239,7 +239,7 @@ def contents(entry):
 
 
 def fingerprint(machine):
-    """{path: contents} of the tree, except the history and the locks."""
+    """Return {path: contents} of the tree, without the history and the locks."""
     tree, folders = {}, [(machine.path, "")]
     for folder, prefix in folders:
         with os.scandir(folder) as entries:

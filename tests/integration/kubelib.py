@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An API server that is not one: nodes and ResourceSlices over TLS, validated by Kubernetes' own rules, with the
-feature gates that drop fields, and with whatever can go wrong."""
+"""A simulated API server: nodes and ResourceSlices over TLS, validated by Kubernetes' own rules, with feature gates that
+drop fields, and with faults."""
 import contextlib
 import copy
 import http.server
@@ -34,7 +34,7 @@ def quantity(text):
 
 
 def canonical(value):
-    """As Kubernetes writes it back."""
+    """Return a quantity in the form in which Kubernetes writes it."""
     for unit in ("Pi", "Ti", "Gi", "Mi", "Ki"):
         if value and value % UNITS[unit] == 0:
             return f"{value // UNITS[unit]}{unit}"
@@ -140,8 +140,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class ApiServer:
-    """`gates`: what it knows. `faults`: functions of (handler, method, path), asked for each request in turn; one that
-    returns true has answered. All state is under `lock`."""
+    """`gates`: the feature gates that are on. `faults`: functions of (handler, method, path), called for each request in turn;
+    one that returns true has answered. `lock` protects all state."""
 
     handler = None  # a class derived from ApiHandler
 
@@ -201,7 +201,7 @@ class ApiServer:
             watcher.put(event)
 
     def fields_dropped(self, item):
-        """What an API server stores that lacks a gate, and how it writes what it stores."""
+        """Return an object as an API server without some gates stores it, and in its own notation."""
         item = copy.deepcopy(item)
         for device in item["spec"].get("devices", []):
             if "DRAConsumableCapacity" not in self.gates:
@@ -274,7 +274,7 @@ class ApiServer:
     # --- for tests -------------------------------------------------------------------------------
 
     def pool(self, node="m"):
-        """The complete slices of the highest generation, as kube-scheduler sees them; None: incomplete."""
+        """Return the slices of the highest generation, as kube-scheduler sees them; None while they are incomplete."""
         with self.lock:
             mine = [copy.deepcopy(s) for _, s in sorted(self.slices.items())
                     if (s["spec"]["driver"], s["spec"]["nodeName"]) == ("numastow.io", node)]
@@ -406,7 +406,7 @@ class ApiHandler(http.server.BaseHTTPRequestHandler):
         self.stream(query, lambda item: self.selects(query, item))
 
     def stream(self, query, wanted):
-        """A watch: the events since a version, and those to come, of the objects that are wanted; and errors."""
+        """Serve a watch: past events since a version, further ones as they come, of the selected objects; and errors."""
         api, mine, since = self.api, queue.Queue(), int(query["resourceVersion"])
         with api.lock:
             for version, event in api.history:
@@ -433,7 +433,7 @@ class ApiHandler(http.server.BaseHTTPRequestHandler):
 
 
 def kubeconfig(path, port, folder, **user):
-    """A file for the agent. `user` has the keys of a user."""
+    """Write a kubeconfig for the agent; `user` has the keys of its user."""
     with open(path, "w", encoding="utf-8") as handle:
         json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "c",
                    "clusters": [{"name": "k", "cluster": {"server": f"https://127.0.0.1:{port}",
@@ -444,7 +444,7 @@ def kubeconfig(path, port, folder, **user):
 
 
 def write_token(path, token):
-    """As kubelet does: another file in its place."""
+    """Replace a file by another one, as kubelet does."""
     with open(f"{path}.new", "w", encoding="ascii") as handle:
         handle.write(token + "\n")
     os.rename(f"{path}.new", path)

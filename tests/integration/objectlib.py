@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An API server of namespaced objects, in Python: what kubelib.py has for machines' slices, for the kinds that
-controllers use. It knows optimistic locking, UID preconditions, label selectors, pages, watches and evictions."""
+"""A simulated API server of namespaced objects, for the kinds that controllers use (kubelib.py has one for machines'
+slices). It has optimistic locking, UID preconditions, label selectors, pages, watches and evictions."""
 import copy
 import re
 import uuid

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schedulers on an etcd cluster, machines that go from one to the other, and callers that go on placing
-while something is broken: what the tests of the fleet with etcd share."""
+"""What the tests of the fleet with etcd share: schedulers on an etcd cluster, agents that move from one to the other, and
+callers that place while something is broken."""
 import collections
 import threading
 import time
@@ -19,8 +19,8 @@ NODES, NUMA, CPUS = 4, 4, 100
 
 
 class Scheduler:
-    """One of some, which is started again when it has ended, as systemd does; `inside` is what a command
-    begins with to run where the address is."""
+    """One of several schedulers, which is restarted when it ends, as by systemd. `inside`: the words with which a command
+    begins that runs in the network namespace of the address."""
 
     def __init__(self, cluster, host="127.0.0.1", inside=()):
         self.options, self.inside, self.host = cluster.options(), inside, host
@@ -62,8 +62,8 @@ class Scheduler:
 
 
 class Machine(threading.Thread):
-    """A machine's agent that goes from scheduler to scheduler, and keeps what it was told under which
-    epoch; of an older one than it has heard of it obeys nothing, as ours."""
+    """A simulated agent that moves from scheduler to scheduler and records each directive with its epoch. Like the real one
+    it rejects directives of an older epoch."""
 
     def __init__(self, name, schedulers, stop):
         super().__init__(daemon=True)
@@ -105,7 +105,7 @@ class Machine(threading.Thread):
 
 
 class Caller(threading.Thread):
-    """Places, each under its own request_id, and asks again elsewhere until there is an answer."""
+    """Place, each time with a new request_id, and repeat the call at the other schedulers until one answers."""
 
     def __init__(self, number, schedulers, names, stop):
         super().__init__(daemon=True)
@@ -142,7 +142,7 @@ def leader_of(schedulers):
 
 
 def wait_for_leader(what, schedulers, machines, but=None):
-    """One that is active and has the machines; those that ended are started again."""
+    """Return the scheduler that is active and has all machines; restart those that ended."""
     def found():
         for s in schedulers:
             if s.ended():
@@ -164,7 +164,7 @@ def listed(leader):
 
 
 class Storm:
-    """Callers at work from the beginning of the block to its end, by when all are answered."""
+    """Callers that work during the block; at its end all calls are answered."""
 
     def __init__(self, what, schedulers, machines, answered):
         self.what, self.schedulers, self.machines, self.answered = what, schedulers, machines, answered

@@ -16,7 +16,8 @@ def write(tree, path, text):
 
 
 def firmware_digest(tree):
-    """What `numastow measure --save` keeps of the firmware: FNV-1a of 128 bits (base/digest.h) of its version and tables."""
+    """Return what `numastow measure --save` stores of the firmware: the 128-bit FNV-1a (base/digest.h) of its version and
+    tables."""
     def text(data):
         return len(data).to_bytes(8, "little") + data
     version = "/sys/class/dmi/id/bios_version"

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * A played API server, in place of lib/kube's calls, for tests that are linked with --wrap
+ * A simulated API server that replaces lib/kube's calls in tests that are linked with --wrap
  * (api_TESTS in tests/module.mk): namespaced objects with versions, UIDs, labels and watches, whose
- * events arrive during calls, too; and a boot-time clock that stands still until it is turned. Any
- * thread.
+ * events also arrive during calls; and a boot-time clock that stands still until it is advanced.
+ * Any thread may call it.
  */
 
 #include <json-c/json.h>
@@ -36,5 +36,5 @@ size_t api_calls(const char *method, const char *collection);
 /* Cut a client, by its number in the order in which they were made, from the server. */
 void api_cut(size_t client, bool cut);
 
-/* Let time pass on the boot-time clock. */
+/* Advance the boot-time clock. */
 void api_turn(uint64_t ns);

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A played kernel: CPUs that come and go, NUMA nodes, and cpusets that behave as those of cgroup v1
- * and v2 do (lib/cgroup/cpuset.h says how), in a copied tree. Writes are checked before they are
- * made and take effect at once, for all cgroups below, too.
+ * A simulated kernel: CPU hotplug, NUMA nodes, and cpusets that behave like those of cgroup v1 and
+ * v2 (lib/cgroup/cpuset.h describes this), in a tree. Writes are checked as the kernel checks them,
+ * and take effect at once, also for all cgroups below.
  *
  * Its state is shared with processes that the test forks, so that one of them can be killed in the
  * middle of its work.
@@ -57,31 +57,32 @@ struct kernel {
 struct kernel *kernel_new(int version, int nodes);
 void kernel_free(struct kernel *kernel);
 
-/* An index; -1 is no cgroup. On v1 a new cpuset has neither CPUs nor nodes. */
+/* Make a cgroup, and return its index; `above` -1: the topmost. On v1 a new cpuset has neither CPUs
+ * nor nodes. */
 int kernel_mkdir(struct kernel *kernel, int above, const char *name);
-/* With all below it and their processes. */
+/* Remove a cgroup with all below it and their processes. */
 void kernel_rmdir(struct kernel *kernel, int cgroup);
 /* v2: disable the cpuset controller of a cgroup and of all below it, which drops their sets. */
 void kernel_disable_cpuset(struct kernel *kernel, int cgroup);
 bool kernel_is_below(const struct kernel *kernel, int cgroup, int above);
 
 void kernel_fork(struct kernel *kernel, int pid, int cgroup);
-/* -ENOSPC: a v1 cpuset without CPUs. In all hierarchies. */
+/* Move a process in all hierarchies. -ENOSPC: a v1 cpuset without CPUs. */
 int kernel_move(struct kernel *kernel, int pid, int cgroup);
 void kernel_exit(struct kernel *kernel, int pid);
-/* Where the process runs; -1: it does not. */
+/* Return the index of the process's cgroup; -1: there is no such process. */
 int kernel_cgroup_of(const struct kernel *kernel, int pid);
 
 void kernel_set_online(struct kernel *kernel, int cpu, bool online);
-/* The first step of going offline: it is in no cpuset any more, but online still. */
+/* Do the first step of taking a CPU offline: it is in no cpuset any more, but still online. */
 void kernel_leave_cpusets(struct kernel *kernel, int cpu);
-/* The kernel's worker, which follows CPUs that came online, has run. */
+/* Run the kernel's worker, which adds CPUs that came online to the cpusets. */
 void kernel_catch_up(struct kernel *kernel);
 
-/* A write by a program that is not under test, as the kernel answers it. */
+/* Write a set as another program would, and return the kernel's result. */
 int kernel_write(struct kernel *kernel, int cgroup, bool cpus, uint32_t set);
 
-/* The CPUs of a node, offline ones too. */
+/* Return the CPUs of a node, also offline ones. */
 uint32_t kernel_node_cpus(int node);
-/* "0-3,7", in a buffer of the caller's. */
+/* Format as "0-3,7", in the caller's buffer. */
 const char *kernel_list(uint32_t set, char *buf, size_t size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Reports of machines made by hand, for the tests of the scheduler. */
+/* Reports of machines that do not exist, for the tests of the scheduler. */
 
 #include <numastow/v1/node.pb-c.h>
 
@@ -19,8 +19,8 @@ struct report {
 	char cpus[REPORT_NUMA][32], name[64];
 };
 
-/* Full, the first of its stream: NUMA nodes with `cpus` CPUs and `memory` bytes each, all of them
- * free, pools of 2Mi and 1Gi pages without pages, distance 21. */
+/* Make a full report, the first of its stream: NUMA nodes with `cpus` CPUs and `memory` bytes each,
+ * all of them free, pools of 2Mi and 1Gi pages without pages, distance 21. */
 void report_init(struct report *report, const char *name, uint32_t n_numa, uint32_t cpus,
 		 uint64_t memory);
 /* Decode a report and apply it to the fleet, as received at `now`. */

@@ -2,8 +2,7 @@
 #pragma once
 
 /*
- * A whole scheduler in this process, with a client, and agents that are played. Turn the clock with
- * clock.h.
+ * A whole scheduler in this process, with a client, and simulated agents. clock.h sets its clock.
  */
 
 #include <numastow/v1/scheduler.pb-c.h>
@@ -24,11 +23,11 @@ struct whole {
 int whole_set_up(void **state);
 int whole_tear_down(void **state);
 
-/* The scheduler and the client, on the store in `dir`. */
+/* Start and stop the scheduler and the client, on the store in `dir`. */
 void whole_start(struct whole *w);
 void whole_stop(struct whole *w);
 
-/* Changes a key of the configuration as a reload would. */
+/* Change a key of the configuration as a reload would. */
 #define WHOLE_SET(w, key, value)                     \
 	do {                                         \
 		stow_lock_take(&(w)->s.fleet->lock); \
@@ -36,12 +35,12 @@ void whole_stop(struct whole *w);
 		stow_lock_give(&(w)->s.fleet->lock); \
 	} while (0)
 
-/* Calls a method of the scheduler, as a client. */
+/* Call a method of the scheduler, as a client. */
 int whole_ask(struct whole *w, const char *method, const void *request, void **ret,
 	      struct stow_err *err);
 
-/* Turn the wall clock of the programs forward, but not the kernel's: a thread that waits for a time
- * of it waits as if the clock had been set back meanwhile. */
+/* Set the wall clock of the programs forward, but not the kernel's: a thread that waits until a
+ * wall-clock time waits as if the clock had been set back meanwhile. */
 void whole_wall_ahead(time_t seconds);
 
 /* Remove the files of a scheduler's store, and the folder. */
@@ -55,7 +54,7 @@ struct whole_agent {
 	int plans, orders, drain_cancels;
 	bool silent;  /* does not answer directives */
 	bool refuses; /* a reservation */
-	bool mute;    /* does not say plans */
+	bool mute;    /* does not answer with plans */
 	bool closed;
 	char ids[8][17]; /* leases that it holds */
 	int n_ids;
@@ -66,8 +65,8 @@ struct whole_agent {
 void whole_join(struct whole *w, struct whole_agent *a, const char *name);
 /* End the stream, and wait until it has ended. */
 void whole_leave(struct whole_agent *a);
-/* Add a lease to those that it holds, and take one away: with the lock held, or while no thread
- * of it runs. */
+/* Add a lease to those that it holds; remove one. With the lock held, or while no thread of it
+ * runs. */
 void whole_hold(struct whole_agent *a, const char *id);
 void whole_let_go(struct whole_agent *a, const char *id);
 /* Send `report`, and count it. */
