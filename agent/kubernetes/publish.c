@@ -191,7 +191,7 @@ static int check_stored(struct agent_publish *p, struct json_object *wanted,
 		return stow_err_set(err, EOPNOTSUPP,
 				    "the API server drops allowMultipleAllocations or request "
 				    "policies: turn on its feature gate DRAConsumableCapacity "
-				    "(Kubernetes 1.34 and 1.35; on by default since 1.36)");
+				    "(Kubernetes 1.35; on by default since 1.36)");
 	case AGENT_SLICE_NO_TAINTS:
 		p->taints = false;
 		return DROPPED;
