@@ -49,7 +49,24 @@ start loose --args "/bin/hostile test-victim.scope" --edit "$writable" || fail "
 start placed --args "/bin/hostile test-victim.scope" --edit "$writable" --annotation numastow.io/cpus=2 \
 	--annotation numastow.io/nodes=0 || fail "a hostile container with a grant starts" "$(said placed)"
 check "they are at it" eventually 60 grep -q ready "$vm_work/loose.out" "$vm_work/placed.out"
-hostile=(loose placed)
+# All processes of this one are in a cgroup whose name begins with a dot.
+cat >"$(vm_rootfs)/bin/hidden" <<-'END'
+	#!/bin/sh
+	cd /sys/fs/cgroup
+	[ ! -d cpuset ] || cd cpuset
+	mkdir .hidden
+	[ -e cgroup.controllers ] || for f in cpuset.mems cpuset.cpus; do
+		cat $f >.hidden/$f
+	done
+	echo $$ >.hidden/cgroup.procs && echo hidden
+	exec sleep 100000
+END
+chmod +x "$(vm_rootfs)/bin/hidden"
+start hidden --args /bin/hidden --edit "$writable" --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0 ||
+	fail "a container that hides its processes starts" "$(said hidden)"
+check "it has hidden them" eventually 60 grep -q hidden "$vm_work/hidden.out"
+check "they are found" sh -c "'$numastow' show hidden | grep -w '$(container_pid hidden)'"
+hostile=(loose placed hidden)
 
 if [[ $VM_INIT == systemd ]]; then
 	# The victim's own unit has a set, which systemd keeps: another one's name for it must not reach that.
