@@ -3,6 +3,7 @@
 #include "scheduler/store/etcd.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ struct etcd {
 	char names[ETCD_MEMBERS_MAX][272]; /* "https://a.example:2379" */
 	unsigned int n;
 	atomic_uint at;		      /* modulo n: the present member */
+	_Atomic uint64_t cluster;     /* the id in the first answer; 0: there was none */
 	char *ca, *certificate, *key; /* NULL: http:// */
 
 	pthread_mutex_t lock;
@@ -196,8 +198,9 @@ static bool is_turned_away(int r)
 	return r == -EACCES || r == -EKEYREJECTED || r == -EOPNOTSUPP;
 }
 
-/* Return whether an answer has a header, as all of etcd's have. */
-static bool is_etcds(const void *answer)
+/* Check that an answer has a header, as all of etcd's have, and that it is of the same cluster as
+ * the first one: members of two clusters would elect two leaders. */
+static int check_answer(struct etcd *etcd, const void *answer, struct stow_err *err)
 {
 	const ProtobufCMessage *message = answer;
 	const ProtobufCFieldDescriptor *header =
@@ -205,7 +208,17 @@ static bool is_etcds(const void *answer)
 	const EtcdResponseHeader *const *at =
 		header ? (const void *)((const char *)answer + header->offset) : NULL;
 
-	return at && *at && (*at)->cluster_id && (*at)->revision > 0;
+	uint64_t first = 0;
+
+	if (!at || !*at || !(*at)->cluster_id || (*at)->revision <= 0)
+		return stow_err_set(err, EPROTO, "the answer is not etcd's");
+	if (!atomic_compare_exchange_strong(&etcd->cluster, &first, (*at)->cluster_id) &&
+	    first != (*at)->cluster_id)
+		return stow_err_set(err, EPROTO,
+				    "a member of cluster %" PRIx64 ", not of %" PRIx64
+				    "; if the cluster was made anew, restart the scheduler",
+				    (*at)->cluster_id, first);
+	return 0;
 }
 
 void etcd_leave(struct etcd *etcd, unsigned int member)
@@ -268,9 +281,10 @@ static int call_member(struct etcd *etcd, const ProtobufCServiceDescriptor *serv
 
 	r = stow_rpc_client_call(etcd->members[at % etcd->n], service, method, request, timeout,
 				 &answer, &why);
-	if (r == 0 && !is_etcds(answer)) {
+	r = r == 0 ? check_answer(etcd, answer, &why) : r;
+	if (r < 0) {
 		stow_rpc_message_free(answer);
-		r = stow_err_set(&why, EPROTO, "the answer is not etcd's");
+		answer = NULL;
 	}
 	r = look_at_files(etcd, r, &why);
 	if (is_elsewhere(r) || is_turned_away(r)) {

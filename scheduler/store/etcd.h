@@ -92,6 +92,9 @@ int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, struct stow_e
 /* Follow the keys from then on. Called periodically: it continues after an interruption, and
  * reads all keys again if etcd has compacted the changes meanwhile. */
 int etcd_mirror_follow(struct etcd_mirror *mirror, struct stow_err *err);
+/* Note that etcd's revision is lower than the mirror's, because it was restored from a backup: what
+ * the mirror has may no longer be there. It is read again. */
+void etcd_mirror_outdated(struct etcd_mirror *mirror);
 /* Wait for at most `timeout` until the mirror has reached `revision`, and return whether it has.
  * The revision must have an event for the prefix. */
 bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout);

@@ -45,7 +45,6 @@ static int campaign(struct etcd_engine *e, struct stow_err *err)
 	r = etcd_txn_init(&txn, e->prefix, 2, err);
 	if (r < 0)
 		return r;
-	stow_random_id(e->last);
 	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_CREATE_REVISION;
 	c->create_revision = 0;
@@ -80,13 +79,17 @@ static void note_leader(struct etcd_engine *e, const EtcdKeyValue *leader)
 static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 {
 	EtcdRangeResponse *in = NULL;
+	int64_t before;
 	int r;
 
 	r = etcd_mirror_follow(e->mirror, err);
+	before = etcd_mirror_revision(e->mirror);
 	if (r == 0)
 		r = etcd_read_key(e->etcd, e->prefix, ETCD_LEADER, ETCD_ATTEMPT, &in, err);
 	if (r < 0)
 		return r;
+	if (in->header->revision < before)
+		etcd_mirror_outdated(e->mirror);
 	r = in->n_kvs > 0;
 	if (r && e->lease && in->kvs[0]->lease == etcd_lease_id(e->lease) &&
 	    stow_clock_boot() < etcd_lease_until(e->lease)) {
@@ -105,8 +108,12 @@ static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 		etcd_standby_look(e->standby, e->mirror);
 		return 0;
 	}
-	if (!e->lease)
+	if (!e->lease) {
 		r = etcd_lease_grant(e->etcd, e->ttl, &e->lease, err);
+		/* Once for each lease: an earlier attempt, whose answer did not come, may still
+		 * succeed. */
+		stow_random_id(e->last);
+	}
 	return r < 0 ? r : campaign(e, err);
 }
 

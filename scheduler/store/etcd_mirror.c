@@ -369,6 +369,15 @@ int etcd_mirror_follow(struct etcd_mirror *mirror, struct stow_err *err)
 	return r < 0 ? r : watch(mirror, err);
 }
 
+void etcd_mirror_outdated(struct etcd_mirror *mirror)
+{
+	stow_log(STOW_LOG_WARNING, "etcd's revision has decreased, as after the restoration of a "
+				   "backup: all keys are read again");
+	pthread_mutex_lock(&mirror->lock);
+	mirror->ended = mirror->compacted = true;
+	pthread_mutex_unlock(&mirror->lock);
+}
+
 bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout)
 {
 	struct timespec until = stow_clock_in(timeout);

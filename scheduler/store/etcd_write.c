@@ -125,39 +125,31 @@ static bool has_lost_lease(struct etcd_engine *e, struct stow_err *err)
 	return true;
 }
 
-/* Return whether a transaction has taken effect, as far as etcd tells. Otherwise it may still take
- * effect later. */
-static bool has_taken_effect(struct etcd_engine *e, const char *id)
+/* Return 1 when a transaction has taken effect, 0 when it has not so far, or -errno. */
+static int has_taken_effect(struct etcd_engine *e, const char *id)
 {
 	EtcdRangeResponse *in = NULL;
-	bool has = false;
+	int r = etcd_read_key(e->etcd, e->prefix, ETCD_COMMIT, ETCD_ATTEMPT, &in, NULL);
 
-	if (etcd_read_key(e->etcd, e->prefix, ETCD_COMMIT, ETCD_ATTEMPT, &in, NULL) < 0)
-		return false;
-	has = in->n_kvs && etcd_has_text(&in->kvs[0]->value, id);
+	if (r < 0)
+		return r;
+	r = in->n_kvs && etcd_has_text(&in->kvs[0]->value, id);
 	stow_rpc_message_free(in);
-	return has;
+	return r;
 }
 
-/* etcd refuses a transaction that is in doubt: its former copy may have taken effect, or still do
- * so. Return 1 when it has, and 0 to wait. When etcd has refused for WAIT_MOST, give up the lead:
- * while this scheduler keeps its lease alive nobody else can write either. */
-static int settle_doubt(struct etcd_engine *e, const char *id, uint64_t *since,
-			struct stow_err *err)
+/* etcd refuses a transaction that was sent once. Return 0 when it has taken effect all the same:
+ * one with which the database exceeds its quota does, and the answer is "no space". Otherwise -EIO,
+ * or -EAGAIN when that cannot be found out. */
+static int settle_first(struct etcd_engine *e, int refusal, const char *id, struct stow_err *err)
 {
-	struct stow_err why = *err;
+	int has = refusal == -ENOSPC ? has_taken_effect(e, id) : 0;
 
-	if (has_taken_effect(e, id))
-		return 1;
-	*since = *since ? *since : stow_clock_boot();
-	if (stow_clock_boot() < *since + WAIT_MOST)
-		return 0;
-	stow_err_set(err, ESTALE,
-		     "it is not known whether the last write took effect, and etcd refuses it now; "
-		     "this scheduler gives up the lead: %.800s",
-		     why.msg);
-	lose(e, err);
-	return -ESTALE;
+	if (refusal == -ENOENT) /* the lease of answers: the next one is made anew */
+		memset(e->buckets, 0, sizeof(e->buckets));
+	if (has == 0)
+		return refuse(err);
+	return has > 0 ? 0 : -EAGAIN;
 }
 
 static int log_done(bool doubt)
@@ -165,6 +157,27 @@ static int log_done(bool doubt)
 	if (doubt)
 		stow_log(STOW_LOG_NOTICE, "etcd has answered: the write took effect once");
 	return 0;
+}
+
+/* etcd refuses a transaction that is in doubt: its former copy may have taken effect, or still do
+ * so. Return 0 when it has, and -EAGAIN to wait. When etcd has refused for WAIT_MOST, give up the
+ * lead: while this scheduler keeps its lease alive nobody else can write either. */
+static int settle_doubt(struct etcd_engine *e, const char *id, uint64_t *since,
+			struct stow_err *err)
+{
+	struct stow_err why = *err;
+
+	if (has_taken_effect(e, id) > 0)
+		return log_done(true);
+	*since = *since ? *since : stow_clock_boot();
+	if (stow_clock_boot() < *since + WAIT_MOST)
+		return -EAGAIN;
+	stow_err_set(err, ESTALE,
+		     "it is not known whether the last write took effect, and etcd refuses it now; "
+		     "this scheduler gives up the lead: %.800s",
+		     why.msg);
+	lose(e, err);
+	return -ESTALE;
 }
 
 /* Send a transaction until etcd answers, possibly for a long time: nothing else is written
@@ -195,10 +208,12 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 			stow_rpc_message_free(in);
 			return r < 0 ? r : log_done(doubt);
 		}
-		if (has_not_written(r) && !doubt)
-			return refuse(err);
-		if (has_not_written(r) && (r = settle_doubt(e, id, &refused, err)) != 0)
-			return r < 0 ? r : log_done(true);
+		if (has_not_written(r)) {
+			r = doubt ? settle_doubt(e, id, &refused, err)
+				  : settle_first(e, r, id, err);
+			if (r != -EAGAIN)
+				return r;
+		}
 		if (!doubt)
 			stow_log(STOW_LOG_WARNING,
 				 "the result of a write is not known; it is sent again",
@@ -390,7 +405,7 @@ static void write_merged(struct etcd_engine *e, struct etcd_ops *ops, struct sto
 	}
 	etcd_ops_done(ops);
 	for (struct stow_writes *w = first; r < 0 && w != end; w = w->next) {
-		if (etcd_engine_lost(e, NULL) || first->next == end || atomic_load(&e->giving_up))
+		if (etcd_engine_lost(e, NULL) || atomic_load(&e->giving_up))
 			w->err = err;
 		else if (!w->err.code)
 			write_alone(e, w, count);

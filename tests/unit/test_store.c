@@ -1059,6 +1059,38 @@ static void a_leader_without_its_lease_cannot_write(void **state)
 	stow_store_close(two);
 }
 
+static int store_answer(struct stow_store *store, const char *request)
+{
+	struct stow_writes *writes = stow_writes_new();
+
+	assert_int_equal(
+		stow_writes_answer(writes, request, 1, INT64_MAX, 3600 * STOW_SECOND, "yes", 3), 0);
+	return commit(store, writes, NULL);
+}
+
+/* As by an administrator: the next answer gets another one. */
+static void a_lease_of_answers_that_is_revoked_is_replaced(void **state)
+{
+	EtcdLeaseRevokeRequest revoke = ETCD_LEASE_REVOKE_REQUEST__INIT;
+	struct stow_store *store;
+	EtcdRangeResponse *row;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(store_answer(store, "one"), 0);
+	row = look_at(*state, "a/one");
+	assert_int_equal(row->n_kvs, 1);
+	revoke.id = row->kvs[0]->lease;
+	stow_rpc_message_free(row);
+	stow_rpc_message_free(ask(&etcd_lease__descriptor, "LeaseRevoke", &revoke));
+	assert_int_equal(store_answer(store, "two"), 0);
+	row = look_at(*state, "a/two");
+	assert_int_equal(row->n_kvs, 1);
+	assert_int_not_equal(row->kvs[0]->lease, revoke.id);
+	stow_rpc_message_free(row);
+	stow_store_close(store);
+}
+
 /* The answer does not come, etcd does it all the same: it is sent again, and done once. */
 static void what_is_in_doubt_is_done_once(void **state)
 {
@@ -1214,6 +1246,13 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	}
 	assert_int_equal(reads, 2);
 	assert_int_equal(n, 623);
+	/* As when etcd was restored from a backup. */
+	assert_true(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
+	etcd_mirror_outdated(mirror);
+	assert_false(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
+	assert_int_equal(etcd_mirror_follow(mirror, NULL), 0);
+	etcd_mirror_count(mirror, &n, &reads);
+	assert_int_equal(reads, 3);
 	etcd_mirror_free(mirror);
 	etcd_free(other);
 }
@@ -1335,6 +1374,7 @@ int main(void)
 		ENTRY(a_row_without_a_message_is_its_own_callers_failure),
 		ENTRY(every_start_is_a_later_epoch),
 		ENTRY(a_leader_without_its_lease_cannot_write),
+		ENTRY(a_lease_of_answers_that_is_revoked_is_replaced),
 		ENTRY(what_is_in_doubt_is_done_once),
 		ENTRY(an_unfinished_list_is_finished),
 		ENTRY(what_is_damaged_or_newer_is_refused),

@@ -1,0 +1,144 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What etcd does rarely: it applies a write and answers that there is no space; it elects a scheduler whose attempt was given
+up; a member of another cluster is among the members. Nobody leads twice, and what is answered is what etcd has."""
+from concurrent import futures
+
+import grpc
+
+from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port
+from etcdlib import ETCD, Etcd, Relay
+from fleetlib import (FakeAgent, channel_to, eventually, full_report, scheduler_pb2, scheduler_pb2_grpc, start_scheduler,
+                      status_of)
+from harness import Temp, check, finish, same, skip
+
+S = scheduler_pb2
+
+
+class Proxy(grpc.GenericRpcHandler):
+    """In front of a member; `txn` is called for transactions in its place, with the request and a function that forwards one."""
+
+    def __init__(self, member):
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{member.client}", [("grpc.enable_http_proxy", 0)])
+        self.txn = None
+        self.server = grpc.server(futures.ThreadPoolExecutor(16), handlers=[self], options=[("grpc.so_reuseport", 0)])
+        self.url = f"http://127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def service(self, handler_call_details):
+        method = handler_call_details.method
+        if method.endswith(("/Watch", "/LeaseKeepAlive")):
+            return grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self.channel.stream_stream(method)(requests))
+
+        def answer(request, context):
+            def forward(what):
+                return self.channel.unary_unary(method)(what, timeout=PATIENCE)
+            try:
+                return self.txn(request, forward, context) if self.txn and method.endswith("/Txn") else forward(request)
+            except grpc.RpcError as error:
+                return context.abort(error.code(), error.details())
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop(0)
+        self.channel.close()
+
+
+def store_at(cluster, urls, lease="60s"):
+    options = cluster.options(lease=lease)
+    options[options.index("--store") + 1] = f"etcd:{urls}"
+    return options
+
+
+def start(options):
+    """One that need not become active."""
+    program = Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics",
+                      f"127.0.0.1:{free_port()}", *options])
+    program.port = program.wait("listening")["port"]
+    return program
+
+
+def place(server, name):
+    """On a machine whose agent was there once."""
+    with channel_to(f"127.0.0.1:{server.port}") as channel:
+        if not hasattr(server, "agent"):
+            server.agent = FakeAgent(channel, full_report("n", cpus=64))
+            server.agent.wait("welcome")
+            server.agent.close()
+        return status_of(scheduler_pb2_grpc.SchedulerStub(channel).Place, S.PlaceRequest(
+            pods=[S.PodRequest(name=name, cpus=1)], lifetime=3600 * 10**9))[0]
+
+
+def placed(server):
+    with channel_to(f"127.0.0.1:{server.port}") as channel:
+        return sorted(r.pod.name for r in scheduler_pb2_grpc.SchedulerStub(channel).ListReservations(
+            S.ListReservationsRequest(), timeout=PATIENCE).reservations)
+
+
+def applied_without_space():
+    """A write exceeds the quota after it was accepted: etcd applies it, and answers RESOURCE_EXHAUSTED."""
+    with Etcd() as cluster, Proxy(cluster.members[0]) as proxy, start_scheduler(
+            "/nonexistent", *store_at(cluster, proxy.url)) as server:
+        same("a placement", place(server, "a"), "OK")
+
+        def txn(request, forward, context):
+            proxy.txn = None
+            forward(request)
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+        proxy.txn = txn
+        same("one that etcd applies without space", place(server, "b"), "OK")
+        same("the next one", place(server, "c"), "OK")
+        same("all are there", placed(server), ["a", "b", "c"])
+        check("the leader is the same", server.process.poll() is None)
+
+
+def elected_late():
+    """The first attempt takes effect when the second one arrives."""
+    with Etcd() as cluster, Proxy(cluster.members[0]) as proxy:
+        kept = []
+
+        def txn(request, forward, context):
+            kept.append(request)
+            if len(kept) == 1:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
+            proxy.txn = None
+            forward(kept[0])
+            return forward(request)
+        proxy.txn = txn
+        with start_scheduler("/nonexistent", *store_at(cluster, proxy.url)) as server:
+            same("elected late: a placement", place(server, "a"), "OK")
+
+
+def two_clusters():
+    """A member that belongs to another cluster is like one that does not answer."""
+    with Etcd() as cluster, Etcd() as other:
+        relay = Relay(cluster.members[0].client)
+        options = store_at(cluster, f"{relay.url},{cluster.urls}")
+        with start_scheduler("/nonexistent", *options) as server:
+            relay.mode = other.members[0].client
+            for name in "abc":
+                same("a member of another cluster: a placement", place(server, name), "OK")
+            check("a member of another cluster: the leader is the same", server.process.poll() is None)
+            relay.mode = "through"
+            standby = start(store_at(cluster, relay.url))
+            check("it stands by", standby.wait("standby: another scheduler is active"), standby.said[-3:])
+            relay.mode = other.members[0].client
+            check("another cluster: a standby does not lead there, and says why", eventually(
+                lambda: "a member of cluster" in fetch(standby, "/healthz")[1]), fetch(standby, "/healthz"))
+            check("another cluster: it is no leader", not any('"leader elected"' in line for line in standby.so_far()))
+            standby.stop()
+        relay.close()
+
+
+with Temp():
+    if ETCD:
+        applied_without_space()
+        elected_late()
+        two_clusters()
+    else:
+        skip("what etcd does rarely", "etcd is not installed (Debian: etcd-server)")
+finish()
