@@ -149,7 +149,9 @@ static void call_gone(struct stow_rpc_call *call)
 	stow_rpc_unref(call);
 }
 
-/* Make a call in the client's list with one `pending`, which the caller drops after starting it. */
+/* Make a call in the client's list with one `pending`, for the batch that receives the status. It is
+ * started last, and the call not touched afterwards: so a call that fails at once ends on a loop's
+ * thread, too, and not within its caller, which may hold the lock that a callback takes. */
 static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 		    const char *method, uint64_t timeout, struct stow_rpc_call **ret_call,
 		    struct stow_err *err)
@@ -225,8 +227,7 @@ static int start(struct stow_rpc_client *client, const ProtobufCServiceDescripto
 	ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
 	ops[5].data.recv_status_on_client.status = &call->status;
 	ops[5].data.recv_status_on_client.status_details = &call->details;
-	rpc_call_batch(call, ops, 6, &call->ended);
-	rpc_call_end(call);
+	rpc_call_start_batch(call, ops, 6, &call->ended);
 	return 0;
 }
 
@@ -306,12 +307,6 @@ int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceD
 	if (ret_call)
 		*ret_call = stow_rpc_ref(call);
 
-	status.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
-	status.data.recv_status_on_client.trailing_metadata = &call->trailing;
-	status.data.recv_status_on_client.status = &call->status;
-	status.data.recv_status_on_client.status_details = &call->details;
-	rpc_call_batch(call, &status, 1, &call->ended);
-
 	greet(client, &first[0]);
 	pthread_mutex_lock(&call->lock);
 	if (request) {
@@ -326,6 +321,11 @@ int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceD
 	rpc_call_batch(call, first, n, &call->sent);
 	pthread_mutex_unlock(&call->lock);
 	rpc_call_receive(call);
-	rpc_call_end(call);
+
+	status.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+	status.data.recv_status_on_client.trailing_metadata = &call->trailing;
+	status.data.recv_status_on_client.status = &call->status;
+	status.data.recv_status_on_client.status_details = &call->details;
+	rpc_call_start_batch(call, &status, 1, &call->ended);
 	return 0;
 }

@@ -825,6 +825,55 @@ WITH_SETUP(stopping_waits_for_calls)
 	assert_int_equal(call_release(s->client, "x", 600 * S, &n, &err), -ENOTCONN);
 }
 
+/* How often a call's end was reported, and whether to the caller's own thread. */
+struct ends {
+	pthread_mutex_t lock;
+	pthread_t caller;
+	unsigned int n;
+	bool within;
+};
+
+static void count_end(void *ctx, const void *response, const struct stow_err *err)
+{
+	struct ends *ends = ctx;
+
+	pthread_mutex_lock(&ends->lock);
+	ends->n++;
+	ends->within |= pthread_equal(pthread_self(), ends->caller);
+	pthread_mutex_unlock(&ends->lock);
+}
+
+static void count_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	count_end(ctx, NULL, err);
+}
+
+WITH_SETUP(a_call_that_fails_at_once_does_not_end_within_its_caller)
+{
+	static const struct stow_rpc_stream_ops closed_ops = { .closed = count_closed };
+	struct ends ends = { PTHREAD_MUTEX_INITIALIZER, pthread_self(), 0, false };
+	PbReleaseRequest request = PB_RELEASE_REQUEST__INIT;
+	struct stow_err err;
+	uint32_t n;
+
+	stow_rpc_server_stop(s->server, 0);
+	while (call_release(s->client, "x", 600 * S, &n, &err) == 0)
+		usleep(1000);
+	/* The channel has failed: what is called now ends before it was started. */
+	for (unsigned int i = 0; i < 500; i++) {
+		assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &closed_ops,
+						      &ends, NULL, 600 * S, NULL, NULL),
+				 0);
+		assert_int_equal(stow_rpc_client_start(s->client, scheduler, "Release", &request,
+						       600 * S, count_end, &ends, NULL),
+				 0);
+		usleep(200); /* so that this thread is not ahead of the loop's */
+	}
+	while (LOCKED(&ends.lock, ends.n) < 1000)
+		usleep(1000);
+	assert_false(ends.within);
+}
+
 WITH_SETUP(stopping_ends_streams)
 {
 	struct reader reader = READER;
