@@ -315,8 +315,8 @@ int stow_rpc_client_start(struct stow_rpc_client *client, const ProtobufCService
 /*
  * Open a stream; `ops` has message and closed. With `request` the method is server-streaming: the
  * request is sent and the sending side closed. `timeout` bounds the whole stream. *ret_call (may be
- * NULL) is a reference to drop with stow_rpc_unref(). When this returned 0, `closed` is called in
- * any case.
+ * NULL) is a reference to drop with stow_rpc_unref(), set before the first callback. When this
+ * returned 0, `closed` is called in any case; as all callbacks, on a loop's thread.
  */
 int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 			 const char *method, const struct stow_rpc_stream_ops *ops, void *ctx,

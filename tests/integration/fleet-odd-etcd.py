@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What etcd does rarely: it applies a write and answers that there is no space; it elects a scheduler whose attempt was given
-up; a member of another cluster is among the members. Nobody leads twice, and what is answered is what etcd has."""
+up; a member of another cluster is among the members; it comes back from a backup. Nobody leads twice, and what is in memory is
+what etcd has."""
+import shutil
+import signal
+import time
 from concurrent import futures
 
 import grpc
 
-from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port
+from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port, metrics_of
 from etcdlib import ETCD, Etcd, Relay
 from fleetlib import (FakeAgent, channel_to, eventually, full_report, scheduler_pb2, scheduler_pb2_grpc, start_scheduler,
                       status_of)
@@ -134,11 +138,42 @@ def two_clusters():
         relay.close()
 
 
+def from_a_backup():
+    """What was written after it is gone, also from a standby's memory."""
+    with Etcd() as cluster:
+        member = cluster.members[0]
+
+        def stop():
+            member.process.send_signal(signal.SIGTERM)
+            member.process.wait()
+        data = f"{cluster.folder}/m{member.number}"
+        options = cluster.options(lease="20s")
+        with start_scheduler("/nonexistent", *options) as first, start(options) as standby:
+            standby.wait("standby: another scheduler is active")
+            same("before the backup: a placement", place(first, "kept"), "OK")
+            stop()
+            shutil.copytree(data, f"{data}.backup")
+            member.start()
+            for i in range(20):
+                check("after the backup: a placement", eventually(lambda n=f"lost-{i}": place(first, n) == "OK"))
+            time.sleep(3)  # so that the standby has seen some of them, and its lag is measured again
+            eventually(lambda: "numastow_scheduler_standby_lag_seconds 0" in metrics_of(standby))
+            stop()
+            shutil.rmtree(data)
+            shutil.move(f"{data}.backup", data)
+            member.start()
+            check("the backup: the leader notices", first.wait("lease lost: this scheduler exits, to become a standby"),
+                  first.said[-3:])
+            check("the backup: the standby leads", standby.wait("leader elected"), standby.said[-3:])
+            same("the backup: the standby has what etcd has", placed(standby), ["kept"])
+
+
 with Temp():
     if ETCD:
         applied_without_space()
         elected_late()
         two_clusters()
+        from_a_backup()
     else:
         skip("what etcd does rarely", "etcd is not installed (Debian: etcd-server)")
 finish()
