@@ -149,9 +149,9 @@ static void call_gone(struct stow_rpc_call *call)
 	stow_rpc_unref(call);
 }
 
-/* Make a call in the client's list with one `pending`, for the batch that receives the status. It is
- * started last, and the call not touched afterwards: so a call that fails at once ends on a loop's
- * thread, too, and not within its caller, which may hold the lock that a callback takes. */
+/* Make a call in the client's list with one `pending`, for the batch that receives the status. It
+ * is started last, and the call not touched afterwards: so a call that fails at once ends on a
+ * loop's thread, too, and not within its caller, which may hold the lock that a callback takes. */
 static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 		    const char *method, uint64_t timeout, struct stow_rpc_call **ret_call,
 		    struct stow_err *err)
