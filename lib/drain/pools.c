@@ -167,7 +167,7 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 
 /* --- making lost pages again ---------------------------------------------- */
 
-/* Set the number of persistent pages. Return how many there are then; 0 after a failure. */
+/* Set the number of persistent pages. Return how many there are then; 0 also after a failure. */
 static uint64_t resize(struct stow_root *root, int node, uint64_t size, uint64_t pages)
 {
 	return stow_pool_write(root, node, size, pages, NULL) < 0 ? 0
@@ -189,7 +189,7 @@ static int grow(struct stow_root *root, int node, uint64_t size, uint64_t pages,
 		return 0;
 	was = stow_pool_persistent(&now);
 	is = resize(root, node, size, was + pages);
-	if (is && is < was + pages) { /* free memory may be fragmented */
+	if (is < was + pages) { /* free memory may be fragmented */
 		(void)stow_node_compact(root, node, NULL);
 		is = resize(root, node, size, was + pages);
 	}
