@@ -79,10 +79,15 @@ static int look_at_drains(struct agent_source *source, struct stow_err *err)
 	r = stow_drain_rows(source->context->ledger, &rows, &n, err);
 	if (r < 0)
 		return r;
-	source->draining = (struct stow_idset){ 0 };
-	for (size_t i = 0; i < n; i++)
+	source->draining = source->no_execute = (struct stow_idset){ 0 };
+	for (size_t i = 0; i < n; i++) {
 		if (rows[i].step >= STOW_DRAIN_STEP_FENCED && !stow_drain_step_is_end(rows[i].step))
 			stow_idset_add(&source->draining, rows[i].node);
+		/* Not before its final plan, nor while it is being undone. */
+		if (rows[i].force_taint && rows[i].step >= STOW_DRAIN_STEP_MOVING &&
+		    rows[i].step < STOW_DRAIN_STEP_UNDOING)
+			stow_idset_add(&source->no_execute, rows[i].node);
+	}
 	stow_drain_rows_free(rows, n);
 	return 0;
 }

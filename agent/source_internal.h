@@ -32,7 +32,7 @@ struct agent_source {
 	struct agent_source_usage **usages; /* one per record, as of the last look */
 	size_t n_usages;
 	const struct stow_reconcile *reconcile; /* may be NULL */
-	struct stow_idset draining;
+	struct stow_idset draining, no_execute;
 	struct stow_cpu_view view; /* of the last report */
 };
 

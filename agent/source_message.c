@@ -136,6 +136,7 @@ static PbNumaNode *numa_message(const struct agent_source *source, size_t i,
 	out->state = !cap->fenced				   ? PB_NUMA_NODE_STATE_READY
 		     : stow_idset_has(&source->draining, node->id) ? PB_NUMA_NODE_STATE_DRAINING
 								   : PB_NUMA_NODE_STATE_FENCED;
+	out->no_execute = stow_idset_has(&source->no_execute, node->id);
 	out->cpus = set_text(&node->cpus);
 	out->cpus_shared = set_text(&cap->cpus);
 	out->cpus_takeable = set_text(&cap->takeable);

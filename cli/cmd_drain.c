@@ -130,6 +130,8 @@ static const char help[] =
 	"      --hugepages-elsewhere\n"
 	"                         allocate pages of the administrator's pools again on\n"
 	"                         other NUMA nodes\n"
+	"      --force-taint      have Kubernetes delete all pods with a share of the\n"
+	"                         NUMA node, against their disruption budgets, too\n"
 	"      --block-timeout TIME\n"
 	"                         limit for one block (10s, or the agent's setting)\n"
 	"      --timeout TIME     limit for the drain (10m, or the agent's setting)\n"
@@ -214,8 +216,9 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 	}
 	if (drain_asked_check(&asked->drain, machine, &err) < 0)
 		return bad(&err);
-	/* A plan needs no agent, unless the command line names one. */
-	if (machine || asked->fleet || (!asked->drain.dry_run && agent_lives()))
+	/* A plan needs no agent, unless the command line names one, or it is to taint. */
+	if (machine || asked->fleet ||
+	    ((!asked->drain.dry_run || asked->drain.force_taint) && agent_lives()))
 		return cli_become_fleet(argc, argv);
 	if (asked->drain.detach) {
 		stow_err_set(&err, EINVAL,
@@ -249,6 +252,7 @@ int cmd_drain(int argc, char **argv)
 		{ "keep", .flag = &d->keep },
 		{ "resume", .flag = &d->resume },
 		{ "hugepages-elsewhere", .flag = &d->hugepages_elsewhere },
+		{ "force-taint", .flag = &d->force_taint },
 		{ "block-timeout", .take = take_block_time, .value = &d->block_timeout },
 		{ "timeout", .take = take_long_time, .value = &d->timeout },
 		{ "removal-timeout", .take = take_long_time, .value = &d->removal_timeout },

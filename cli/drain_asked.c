@@ -100,6 +100,7 @@ void drain_asked_spec(const struct drain_asked *asked, PbDrainSpec *spec)
 	spec->keep = asked->keep;
 	spec->resume = asked->resume;
 	spec->hugepages_elsewhere = asked->hugepages_elsewhere;
+	spec->force_taint = asked->force_taint;
 }
 
 const char *drain_asked_what(int numa_node, const char *blocks, const char *device, char *buf,

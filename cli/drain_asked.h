@@ -14,7 +14,7 @@ struct drain_asked {
 	char *node, *blocks, *device;			  /* NULL: not given */
 	uint64_t size;					  /* bytes; 0: all */
 	uint64_t block_timeout, timeout, removal_timeout; /* ns; 0: the machine's setting */
-	bool dry_run, eject, wait, keep, resume, hugepages_elsewhere, revoke, detach;
+	bool dry_run, eject, wait, keep, resume, hugepages_elsewhere, force_taint, revoke, detach;
 	int numa_node; /* set by drain_asked_check(); -1: not by node */
 };
 

@@ -70,6 +70,7 @@ static void fill_device(struct agent_slice_device *device, const PbNumaNode *nod
 	device->facts = facts_of(node->id, facts, n_facts);
 	device->fenced = node->state == PB_NUMA_NODE_STATE_FENCED ||
 			 node->state == PB_NUMA_NODE_STATE_DRAINING;
+	device->no_execute = node->no_execute;
 	device->has_cpus = node->cpus && node->cpus[0];
 	device->has_memory = node->memory_total > 0;
 	device->allocatable.cpus = device->capacity.cpus = node->cpus_total;
@@ -213,13 +214,15 @@ static bool add_attributes(struct json_object *attributes, const struct agent_sl
 	return ok && (!lists || !facts->n_roots || add_pcie_roots(attributes, facts));
 }
 
-static bool add_taint(struct json_object *device, const char *since)
+/* A NoExecute has the API server's time: seconds of toleration do not begin with the fence. */
+static bool add_taint(struct json_object *device, const struct agent_slice_device *from)
 {
 	struct json_object *taint = stow_kube_append_object(stow_kube_put_list(device, "taints"));
 
 	return stow_kube_put_text(taint, "key", AGENT_SLICE_FENCE) &&
-	       stow_kube_put_text(taint, "effect", "NoSchedule") &&
-	       (!since[0] || stow_kube_put_text(taint, "timeAdded", since));
+	       stow_kube_put_text(taint, "effect", from->no_execute ? "NoExecute" : "NoSchedule") &&
+	       (from->no_execute || !from->since[0] ||
+		stow_kube_put_text(taint, "timeAdded", from->since));
 }
 
 /* Have kube-scheduler wait, before it binds a pod, until the agent has set one of these. */
@@ -246,7 +249,7 @@ static int make_device(const struct agent_slice_settings *settings,
 	     add_attributes(stow_kube_object_at(device, "attributes"), from, settings->lists);
 	capacities = stow_kube_object_at(device, "capacity");
 	ok = ok && capacities && add_capacities(capacities, from) &&
-	     (!from->fenced || add_taint(device, from->since)) &&
+	     (!from->fenced || add_taint(device, from)) &&
 	     (!settings->binding || add_binding(device));
 	if (!ok || json_object_object_length(capacities) == 0) {
 		json_object_put(device);

@@ -54,7 +54,7 @@ struct agent_slice_amounts {
 /* What a NUMA node has. Slices offer `offered`; NodeResourceTopology objects have all others. */
 struct agent_slice_device {
 	struct agent_slice_facts facts;
-	bool fenced;
+	bool fenced, no_execute;
 	char since[AGENT_SLICE_SINCE];	/* when it was fenced; "": unknown */
 	bool has_cpus, has_memory;	/* even if none is left */
 	uint64_t pools[STOW_POOLS_MAX]; /* page sizes */

@@ -34,6 +34,8 @@ static const struct stow_setting drain_settings[] = {
 	  "if the program is killed, continue later instead of undoing" },
 	{ "hugepages-elsewhere", STOW_SETTING_SWITCH, AT(drain.hugepages_elsewhere), 0, 0, NULL,
 	  NULL, "allocate pages of the administrator's pools again on other NUMA nodes" },
+	{ "force-taint", STOW_SETTING_SWITCH, AT(drain.force_taint), 0, 0, NULL, NULL,
+	  "have Kubernetes delete all pods with a share of the NUMA node" },
 	{ "block-timeout", STOW_SETTING_DURATION, AT(drain.block_timeout), STOW_SECOND / 10, HOUR,
 	  NULL, "TIME", "limit for one block (the machine's setting)" },
 	{ "timeout", STOW_SETTING_DURATION, AT(drain.timeout), STOW_SECOND, 24 * HOUR, NULL, "TIME",

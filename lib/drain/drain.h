@@ -39,6 +39,7 @@ struct stow_drain_spec {
 	uint64_t timeout;	  /* ns for the whole drain; 0: STOW_DRAIN_TIMEOUT */
 	uint64_t removal_timeout; /* ns; 0: STOW_DRAIN_REMOVAL_TIMEOUT */
 	bool keep, resume, hugepages_elsewhere;
+	bool force_taint; /* Kubernetes deletes all pods that have a share of the node */
 
 	/* Set by the program, not by the user. */
 	bool evicts;   /* pods with claims can be evicted: see struct stow_drain_watch */
@@ -56,9 +57,9 @@ struct stow_drain_spec {
  * blocks of two nodes, a block that does not exist, a malformed list; -ENODEV: no such device;
  * -ERANGE: more than there is; -EPERM: memory that came with the machine (boot memory), or the
  * caller is not root; -EALREADY: all of it is offline already; -EOPNOTSUPP: not supported by the
- * kernel; -EBUSY: unmovable pages, or a container with drain=refuse; -ENOSPC: what must move does
- * not fit elsewhere above the watermarks, or a container would have nowhere to go; -EACCES: over
- * `most`.
+ * kernel, or `force_taint` without `evicts`; -EBUSY: unmovable pages, or a container with
+ * drain=refuse; -ENOSPC: what must move does not fit elsewhere above the watermarks, or a container
+ * would have nowhere to go; -EACCES: over `most`.
  */
 PbDrainProgress *stow_drain_preview(const struct stow_grant_context *context, const char *id,
 				    const struct stow_drain_spec *spec);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Pods with claims are evicted by Kubernetes, which respects their disruption budgets. A drain asks
- * for that, and waits until kubelet has unprepared the claims. */
+ * for that, and waits until kubelet has unprepared the claims. With force_taint the agent taints
+ * the node instead, because of the row's step. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,11 +80,16 @@ int stow_drain_evict_claims(struct stow_draining *d, struct stow_err *err)
 	if (n == 0)
 		return 0;
 	snprintf(message, sizeof(message),
-		 "waiting for Kubernetes to evict the pods of %zu claim%s, of %.63s/%.253s first",
-		 n, n == 1 ? "" : "s", affected[0]->ns, affected[0]->name);
+		 "waiting for Kubernetes to %s the pods of %zu claim%s, of %.63s/%.253s first",
+		 d->spec.force_taint ? "delete" : "evict", n, n == 1 ? "" : "s", affected[0]->ns,
+		 affected[0]->name);
 	r = stow_drain_notify(d, STOW_DRAIN_STEP_MOVING, message, err);
+	if (r == 0 && d->spec.force_taint)
+		r = stow_drain_save_row(d, err);
 	if (r < 0)
 		return r;
+	if (d->spec.force_taint)
+		return await_all(d, claims, affected, n, err);
 	d->watch->evict(d->watch->ctx, claims, n);
 	r = await_all(d, claims, affected, n, err);
 	d->watch->evict(d->watch->ctx, NULL, 0);

@@ -286,6 +286,8 @@ static int decide_one(struct impact *a, struct impact_container *c, bool must_le
 	const struct stow_record *record = c->record;
 	char bytes[32];
 
+	if (c->ends)
+		return 0;
 	if (record->state == STOW_STATE_LEASE) {
 		if (!must_leave)
 			return 0;
@@ -349,11 +351,26 @@ static bool moves_to(const struct stow_record *record, int node)
 	return false;
 }
 
+/* Kubernetes deletes the pods of all shares of the node, whatever their claims say. */
+static int evict_all_shares(struct impact *a, struct stow_err *err)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (stow_record_is_share(a->list[i].record) &&
+		    stow_idset_has(&a->list[i].record->nodes, a->plan->node))
+			evict_share(a, &a->list[i]);
+	return stow_drain_note(a->plan,
+			       "Kubernetes deletes all pods that have a share of NUMA node %d, "
+			       "whatever their claims and disruption budgets say",
+			       a->plan->node) < 0
+		       ? stow_err_set(err, ENOMEM, "out of memory")
+		       : 0;
+}
+
 static int decide(struct impact *a, struct stow_err *err)
 {
 	uint64_t short_of;
 	char text[32];
-	int r = 0;
+	int r = a->plan->force_taint ? evict_all_shares(a, err) : 0;
 
 	for (size_t i = 0; i < a->n && r == 0; i++) {
 		struct impact_container *c = &a->list[i];

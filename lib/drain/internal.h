@@ -39,6 +39,7 @@ struct stow_drain_plan {
 	size_t n_blocks;
 	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
 	bool evicts;	  /* pods with claims can be evicted */
+	bool force_taint; /* ... and all of them are deleted */
 	bool whole_node;  /* no memory stays online on the node */
 	uint64_t staying; /* online bytes of the blocks' devices outside of the plan */
 	bool use_known;	  /* /proc/kpage* could be read */

@@ -336,6 +336,7 @@ static PbDrainSpec *row_spec(const struct stow_drain_row *row, bool *failed)
 	out->keep = row->keep;
 	out->resume = row->resume;
 	out->hugepages_elsewhere = row->elsewhere;
+	out->force_taint = row->force_taint;
 	return out;
 }
 
@@ -440,6 +441,7 @@ int stow_drain_spec_read(const PbDrainSpec *in, struct stow_drain_spec *ret, str
 	out.keep = in->keep;
 	out.resume = in->resume;
 	out.hugepages_elsewhere = in->hugepages_elsewhere;
+	out.force_taint = in->force_taint;
 	*ret = out;
 	return 0;
 }

@@ -234,6 +234,7 @@ int stow_drain_plan(const struct stow_grant_context *context, const struct stow_
 		return stow_err_set(err, ENOMEM, "out of memory");
 	plan->node = -1;
 	plan->evicts = spec->evicts;
+	plan->force_taint = spec->force_taint;
 	r = stow_drain_choose(context, spec, plan, &choice, err);
 	return r < 0 ? r : fill(context, spec, &choice, err);
 }

@@ -271,6 +271,10 @@ static int check_spec(const struct stow_drain_spec *spec, struct stow_err *err)
 		return stow_err_set(err, EINVAL,
 				    "size: goes with a node or a device; blocks are as large as "
 				    "they are");
+	if (spec->force_taint && !spec->evicts)
+		return stow_err_set(err, EOPNOTSUPP,
+				    "force-taint: only an agent with \"kubernetes: true\" has "
+				    "taints");
 	return 0;
 }
 

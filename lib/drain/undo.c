@@ -130,6 +130,7 @@ void stow_drain_spec_put(const struct stow_drain_spec *spec, struct stow_drain_r
 	row->eject = spec->eject;
 	row->keep = spec->keep;
 	row->elsewhere = spec->hugepages_elsewhere;
+	row->force_taint = spec->force_taint;
 	row->resume = spec->resume;
 	row->block_timeout = spec->block_timeout;
 	row->timeout = spec->timeout;
@@ -143,6 +144,7 @@ void stow_drain_spec_get(const struct stow_drain_row *row, struct stow_drain_spe
 					 .eject = row->eject,
 					 .keep = row->keep,
 					 .hugepages_elsewhere = row->elsewhere,
+					 .force_taint = row->force_taint,
 					 .resume = row->resume,
 					 .block_timeout = row->block_timeout,
 					 .timeout = row->timeout,

@@ -80,6 +80,7 @@ static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row)
 		.bytes_staying = stow_sql_u64(stmt, 21),
 		.release = (enum stow_drain_release)sqlite3_column_int(stmt, 22),
 		.code = sqlite3_column_int(stmt, 23),
+		.force_taint = sqlite3_column_int(stmt, 24) != 0,
 	};
 	if (!id || !row->device || !row->message)
 		return -ENOMEM;
@@ -236,7 +237,9 @@ int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, siz
 	r = stow_sql_read_lock(ledger, &lock, err);
 	if (r == 0)
 		r = stow_sql_each(ledger, err, add_row, &rows,
-				  "SELECT " COLUMNS " FROM drain ORDER BY created, id", "");
+				  "SELECT " COLUMNS ", EXISTS(SELECT 1 FROM fence WHERE owner ="
+				  " 'no-execute:' || id) FROM drain ORDER BY created, id",
+				  "");
 	for (size_t i = 0; i < rows.n && r == 0; i++)
 		r = read_parts(ledger, &rows.list[i], err);
 	if (r < 0) {
@@ -260,11 +263,6 @@ bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id)
 }
 
 /* --- writing -------------------------------------------------------------- */
-
-static void fence_owner(const char *id, char *buf, size_t size)
-{
-	snprintf(buf, size, "drain:%s", id);
-}
 
 static int check_alone(struct stow_ledger *ledger, const char *id, struct stow_err *err)
 {
@@ -401,10 +399,8 @@ static int insert(struct stow_ledger *ledger, const struct stow_drain_row *row,
 int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 struct stow_err *err)
 {
-	char owner[64];
 	int r;
 
-	fence_owner(row->id, owner, sizeof(owner));
 	r = stow_ledger_begin(ledger, err);
 	if (r < 0)
 		return r;
@@ -417,8 +413,10 @@ int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 	if (r == 0)
 		r = insert(ledger, row, err);
 	if (r == 0)
-		r = stow_sql_run(ledger, err, "INSERT OR REPLACE INTO fence VALUES(?, ?)", "ti",
-				 owner, (int64_t)row->node);
+		r = stow_sql_run(ledger, err,
+				 "INSERT OR REPLACE INTO fence SELECT 'drain:' || ?1, ?2 UNION ALL"
+				 " SELECT 'no-execute:' || ?1, ?2 WHERE ?3",
+				 "tii", row->id, (int64_t)row->node, (int64_t)row->force_taint);
 	r = stow_ledger_end(ledger, r, err);
 	if (r == 0)
 		set_noted(row);
@@ -494,14 +492,14 @@ int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, const char *event,
 		       struct stow_err *err)
 {
-	char owner[64];
 	int r;
 
-	fence_owner(row->id, owner, sizeof(owner));
 	r = stow_ledger_begin(ledger, err);
 	if (r < 0)
 		return r;
-	r = stow_sql_run(ledger, err, "DELETE FROM fence WHERE owner = ?", "t", owner);
+	r = stow_sql_run(ledger, err,
+			 "DELETE FROM fence WHERE owner IN ('drain:' || ?1, 'no-execute:' || ?1)",
+			 "t", row->id);
 	if (r == 0)
 		r = row->ordered ? update(ledger, row, err)
 				 : stow_sql_run(ledger, err, "DELETE FROM drain WHERE id = ?", "t",

@@ -99,7 +99,7 @@ struct stow_drain_row {
 
 	/* The specification, needed to continue; times in ns, the rate in bytes per second. */
 	enum stow_drain_eject eject;
-	bool keep, elsewhere;
+	bool keep, elsewhere, force_taint;
 	uint64_t block_timeout, timeout, removal_timeout, rate;
 
 	struct stow_drain_row_block *blocks; /* ascending */

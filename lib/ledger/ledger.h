@@ -297,9 +297,9 @@ int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct sto
 			  struct stow_err *err);
 
 /*
- * Fences: nodes on which nothing new is placed. Each owner ("scheduler", "drain:ID") has a set of
- * its own, written as a whole. A node is fenced when it is in any owner's set; stow_ledger_usage()
- * has the union.
+ * Fences: nodes on which nothing new is placed. Each owner ("scheduler", "drain:ID", and
+ * "no-execute:ID" of a drain with force_taint) has a set of its own, written as a whole. A node is
+ * fenced when it is in any owner's set; stow_ledger_usage() has the union.
  */
 int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
 			  const struct stow_idset *nodes, struct stow_err *err);

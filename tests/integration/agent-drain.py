@@ -357,6 +357,9 @@ def check_command(machine, agent):
         said = ["".join(text.split("\n\n")[0].split()) for text in (done.out, whole)]
         same(f"the plan at {width} columns: no word is lost", said[0], said[1])
     check("without a terminal each sentence is a line", max(map(len, whole.splitlines())) > 60, whole)
+    done = run([*fleet, "drain", "--device", "dimm0", "--force-taint", *near], "")
+    check("numastow drain --force-taint: refused without Kubernetes, in one line", done.code == 1 and done.err ==
+          'numastow: force-taint: only an agent with "kubernetes: true" has taints\n' and all_online(machine), done)
     done = run([*fleet, "drain", "--blocks", "48-51", *near], "")
     check("numastow drain: its steps", done.code == 0 and all(
         w in done.out for w in ("planned", "fenced", "offlining", "512Mi of 512Mi", "safe", "done")),

@@ -817,6 +817,33 @@ def check_gone(folder, certificates):
         look("all speaks for it", lambda: bench.said("dropped the lease of a claim that is gone") == 1, [2])
 
 
+def check_force_taint(bench, drain, cancel, states):
+    """With --force-taint Kubernetes deletes the pods of all claims of NUMA node 1, 1 and 3; also after the agent was killed."""
+    force = [*drain, "--force-taint"]
+    plan = run([*force, "--dry-run"], "")
+    check("forced: the plan has all claims of that NUMA node", plan.code == 0 and "db1" in plan.out and "db3" in plan.out and
+          "db2" not in plan.out, plan)
+    check("... and says what is deleted", "all pods that have a share of NUMA node 1" in " ".join(plan.out.split()), plan.out)
+    effects = lambda: [(t["key"], t["effect"]) for t in bench.api.devices().get("node1", {}).get("taints", [])]
+    tainted = [("numastow.io/fence", "NoExecute")]
+    for end in ("cancelled", "killed"):
+        done = run([*force, "--detach", *(["--resume"] if end == "killed" else [])], "")
+        same(f"forced, {end}: it waits", done.code, 0)
+        check(f"forced, {end}: the taint is NoExecute", eventually(lambda: effects() == tainted), bench.api.devices())
+        check(f"forced, {end}: no share has the condition", eventually(
+            lambda: bench.conditions(1) == IN_PLACE and bench.conditions(3) == IN_PLACE), bench.conditions(1))
+        if end == "killed":
+            bench.kill()
+            same("forced: killed, the taint stays", effects(), tainted)
+            bench.start("--socket", "/run/a.sock")
+            check("forced: the next agent goes on", eventually(lambda: "moving" in run(
+                [*drain[:1], "drains", *drain[4:]], "").out), bench.program.so_far()[-5:])
+            same("... and so does the taint", effects(), tainted)
+        same(f"forced, {end}: cancelled", run(cancel, "").code, 0)
+        check(f"forced, {end}: the taint is lifted", eventually(lambda: not effects()), bench.api.devices())
+        same(f"forced, {end}: the memory", states(), {"online"})
+
+
 def check_drain(folder, certificates):
     """A drain of memory fences, asks for the eviction of the pod that holds a claim, and waits until kubelet has
     unprepared it. A drain that ends otherwise takes all of that back."""
@@ -841,6 +868,7 @@ def check_drain(folder, certificates):
         done = run(drain, "")
         check("a claim that cannot be moved refuses it", done.code and
               "claim team/db3 (main) has CPUs or memory of NUMA node 1 and cannot be moved" in done.err, done)
+        check_force_taint(bench, drain, [*fleet, "cancel", *words], states)
         same("unprepared", kubelet.unprepare(3), {f"{UID}3": ""})
         plan = run([*drain, "--dry-run"], "")
         check("the plan evicts the claim of that NUMA node", plan.code == 0 and "db1" in plan.out and

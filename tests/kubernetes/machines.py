@@ -173,8 +173,8 @@ class Test(node.Test):
     def is_as_before(self, what, before):
         check(f"{what}: nothing else has changed", eventually(lambda: self.state() == before), (self.state(), before))
 
-    def drain(self):
-        return self.machine.do("start_drain --device $(dimm_name) --eject --block-timeout 5m --timeout 1h")
+    def drain(self, options="--eject"):
+        return self.machine.do(f"start_drain --device $(dimm_name) {options} --block-timeout 5m --timeout 1h")
 
     def drain_said(self):
         return self.machine.out("cat $logs/drain.log")
@@ -221,6 +221,31 @@ class Test(node.Test):
             self.cluster.delete(f"{PODS}/big-{action}")
             check(f"{action}: its pod is deleted", eventually(
                 lambda a=action: not self.cluster.get(f"{PODS}/big-{a}") and len(self.leases()) == 3), self.records())
+
+    def stayers(self):
+        return {name: (self.cluster.container(name), self.allocation(name))
+                for name in ("stays-repin", "stays-refuse", "stays-evict")}
+
+    def forced(self):
+        """With --force-taint the pods of the NUMA node are deleted which stayed, or were in the way, without it."""
+        c, m = self.cluster, self.machine
+        before, stayers, pods = self.published(), self.stayers(), []
+        for action, memory in (("repin", "128Mi"), ("refuse", BIG)):
+            pods.append(f"forced-{action}")
+            self.asking(pods[-1], action, memory, 1)
+            self.of_template(pods[-1], pods[-1])
+            self.on_one_node(f"the pod {pods[-1]}", pods[-1], None)
+        same("a drain that may delete pods begins", self.drain("--force-taint"), True)
+        for pod in pods:
+            check(f"{pod} is deleted", eventually(lambda p=pod: not c.get(f"{PODS}/{p}")), self.drain_said()[-2000:])
+            check("... because of the taint", "DeviceTaintManagerEviction" in c.said(pod), c.said(pod))
+        same("the drain is done", self.drain_ended(), 0)
+        check("its plan has told it", "deletes all pods that have a share of NUMA node 1" in self.drain_said(),
+              self.drain_said()[:2000])
+        same("the pods of the other NUMA node have not noticed", self.stayers(), stayers)
+        check("the taint is lifted", eventually(lambda: not self.taints()), self.published())
+        check("the memory comes online again", m.do("dimm_online"))
+        check("the slices are as they were", eventually(lambda: self.published() == before), (self.published(), before))
 
     def pods_of(self, name):
         """Pods of the ReplicaSet that are not being deleted."""
@@ -303,6 +328,7 @@ class Test(node.Test):
         before = self.add_dimm()
         self.make_stayers()
         self.refused()
+        self.forced()
         self.asking("moved", "evict", BIG, 1)
         c.create(BUDGETS, {"metadata": {"name": "moved"}, "spec": {
             "minAvailable": 1, "selector": {"matchLabels": {"app": "moved"}}}})
@@ -325,8 +351,7 @@ class Test(node.Test):
 
     def moves(self, pod, other, before):
         c, m = self.cluster, self.machine
-        stayers = ("stays-repin", "stays-refuse", "stays-evict")
-        containers = {name: (c.container(name), self.allocation(name)) for name in stayers}
+        stayers = self.stayers()
         self.drain()
         check("drained again: the condition", eventually(
             lambda: self.claim_condition(pod, "numastow.io/Evict") == ("True", "MemoryDrain")), self.drain_said()[-2000:])
@@ -349,7 +374,7 @@ class Test(node.Test):
         check("the slice is smaller", eventually(lambda: self.memory() == before), (before, self.memory()))
         check("the taint is lifted", eventually(lambda: not self.taints()), self.published())
         check("the old pod has gone", eventually(lambda: not c.get(f"{PODS}/{pod}")), c.get(f"{PODS}/{pod}"))
-        same("the other pods have not noticed", {n: (c.container(n), self.allocation(n)) for n in stayers}, containers)
+        same("the other pods have not noticed", self.stayers(), stayers)
         same("only they have leases", len(self.leases()), len(stayers))
 
 

@@ -805,6 +805,7 @@ TEST(a_row_has_the_request)
 				      .keep = true,
 				      .resume = true,
 				      .elsewhere = true,
+				      .force_taint = true,
 				      .block_timeout = S,
 				      .timeout = 2 * S,
 				      .removal_timeout = 3 * S,
@@ -821,7 +822,7 @@ TEST(a_row_has_the_request)
 	assert_int_equal(stow_drain_spec_read(out->spec, &spec, NULL), 0);
 	assert_string_equal(spec.blocks, "48-49");
 	assert_int_equal(spec.eject, STOW_EJECT_WAIT);
-	assert_true(spec.keep && spec.resume && spec.hugepages_elsewhere);
+	assert_true(spec.keep && spec.resume && spec.hugepages_elsewhere && spec.force_taint);
 	assert_true(spec.block_timeout == S && spec.timeout == 2 * S &&
 		    spec.removal_timeout == 3 * S);
 	assert_string_equal(out->progress->blocks_gone, "48");

@@ -292,7 +292,9 @@ WITH_SETUP(memory_is_news_in_steps)
 
 WITH_SETUP(a_drain_is_seen_on_its_node)
 {
-	struct stow_drain_row row = { .id = ID, .step = STOW_DRAIN_STEP_FENCED, .node = 1 };
+	struct stow_drain_row row = {
+		.id = ID, .step = STOW_DRAIN_STEP_FENCED, .node = 1, .force_taint = true
+	};
 	struct stow_idset fenced = { 0 };
 
 	row.worker = s->p->context.self;
@@ -305,6 +307,16 @@ WITH_SETUP(a_drain_is_seen_on_its_node)
 	assert_true(look(s));
 	assert_int_equal(s->current->numa_nodes[0]->state, PB_NUMA_NODE_STATE_FENCED);
 	assert_int_equal(s->current->numa_nodes[1]->state, PB_NUMA_NODE_STATE_DRAINING);
+	/* Pods are deleted while it goes on, and not while it is undone. */
+	for (row.step = STOW_DRAIN_STEP_FENCED; row.step <= STOW_DRAIN_STEP_UNDOING; row.step++) {
+		assert_int_equal(
+			stow_drain_row_put_pages(s->p->context.ledger, &row, NULL, 0, NULL), 0);
+		(void)look(s);
+		assert_false(s->current->numa_nodes[0]->no_execute);
+		assert_int_equal(s->current->numa_nodes[1]->no_execute,
+				 row.step > STOW_DRAIN_STEP_FENCED &&
+					 row.step < STOW_DRAIN_STEP_UNDOING);
+	}
 	row.step = STOW_DRAIN_STEP_DONE;
 	row.ordered = true; /* so that it stays in the ledger */
 	assert_int_equal(stow_drain_row_end(s->p->context.ledger, &row, "drained", NULL), 0);

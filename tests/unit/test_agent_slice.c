@@ -353,6 +353,14 @@ TEST(a_fence_is_a_taint_that_keeps_its_time)
 	assert_string_equal(stow_kube_text(taint, "timeAdded"), "2023-11-14T22:13:20Z");
 	assert_string_equal(agent_slice_since(slice(m, 0), 1), "2023-11-14T22:13:20Z");
 	assert_string_equal(agent_slice_since(slice(m, 0), 0), "");
+	/* With the server's time: tolerations for some seconds begin anew. */
+	m->devices[1].no_execute = true;
+	json_object_put(m->slices);
+	assert_int_equal(agent_slice_make(&m->settings, m->devices, 2, &m->slices, NULL), 0);
+	taint = json_object_array_get_idx(stow_kube_at(device(m, 0, 1), "taints"), 0);
+	assert_string_equal(stow_kube_text(taint, "effect"), "NoExecute");
+	assert_null(stow_kube_at(taint, "timeAdded"));
+	assert_null(stow_kube_at(device(m, 0, 0), "taints"));
 	/* Where taints are dropped, the device is left out. */
 	m->settings.taints = false;
 	json_object_put(m->slices);

@@ -203,10 +203,17 @@ static int on_progress(void *ctx, const PbDrainProgress *progress)
 	return -1;
 }
 
+static void never(void *ctx, const struct stow_drain_claim *claims, size_t n)
+{
+	fail_msg("conditions were asked for");
+}
+
 static int run(struct setup *s, const struct stow_drain_spec *spec, enum stow_drain_step *step,
 	       struct stow_err *err)
 {
-	struct stow_drain_watch watch = { .progress = on_progress, .ctx = s };
+	struct stow_drain_watch watch = { .progress = on_progress,
+					  .evict = spec->force_taint ? never : NULL,
+					  .ctx = s };
 
 	memset(s->told, 0, sizeof(s->told));
 	*step = 0;
@@ -465,6 +472,92 @@ WITH_SETUP(claims_of_a_whole_node)
 	if (run_evicting(&(struct evicting){ .s = s, .obeys = true }, &the_dimm, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_int_equal(played_records(s->p), 0);
+}
+
+/* --- with force_taint ----------------------------------------------------- */
+
+struct forcing {
+	struct setup *s;
+	bool obeys; /* the pod is deleted, and kubelet unprepares its claim */
+	size_t tainted;
+};
+
+/* Look at what the agent taints the node for. */
+static bool look_at_taint(void *ctx)
+{
+	struct forcing *f = ctx;
+	struct stow_drain_row *rows;
+	size_t n;
+
+	assert_int_equal(stow_drain_rows(f->s->p->context.ledger, &rows, &n, NULL), 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(rows[i].force_taint);
+		f->tainted += rows[i].step == STOW_DRAIN_STEP_MOVING;
+	}
+	stow_drain_rows_free(rows, n);
+	if (f->tainted == 1 && f->obeys)
+		assert_int_equal(stow_claim_drop(&f->s->p->context, CLAIM_UID, NULL), 1);
+	return f->tainted && !f->obeys;
+}
+
+/* Claims go that would stay, or refuse the drain. */
+WITH_SETUP(all_pods_of_a_tainted_node_are_deleted)
+{
+	static const enum stow_drain modes[] = { STOW_DRAIN_MODE_REPIN, STOW_DRAIN_MODE_EVICT,
+						 STOW_DRAIN_MODE_REFUSE };
+	struct stow_drain_spec spec = the_dimm;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	spec.force_taint = true;
+	refuses(s, spec, EOPNOTSUPP, "force-taint: only an agent with \"kubernetes: true\"");
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(modes) * 2; i++) {
+		struct forcing f = { .s = s, .obeys = i >= STOW_ARRAY_SIZE(modes) };
+		const struct stow_drain_watch watch = { .stop = look_at_taint,
+							.evict = never,
+							.ctx = &f };
+
+		take_claim(s, modes[i % STOW_ARRAY_SIZE(modes)], GIB);
+		assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step,
+						&err),
+				 f.obeys ? 0 : -ECANCELED);
+		assert_true(f.tainted);
+		assert_false(is_fenced(s));
+		if (f.obeys)
+			for (uint64_t id = 48; id < 52; id++)
+				assert_int_equal(stow_memblock_online(s->p->t->root, id,
+								      STOW_ZONE_MOVABLE, NULL),
+						 1);
+		else
+			assert_int_equal(stow_claim_drop(&s->p->context, CLAIM_UID, NULL), 1);
+	}
+}
+
+/* The program that goes on with it knows of the taint; one that cannot taint undoes the drain. */
+WITH_SETUP(a_resumed_drain_taints_again)
+{
+	struct stow_drain_spec spec = the_dimm;
+
+	spec.force_taint = spec.resume = true;
+	for (int can = 0; can < 2; can++) {
+		struct forcing f = { .s = s, .obeys = true };
+		const struct stow_drain_watch watch = { .stop = look_at_taint,
+							.evict = can ? never : NULL,
+							.ctx = &f };
+
+		take_claim(s, STOW_DRAIN_MODE_REFUSE, GIB);
+		s->kill = true;
+		s->at = STOW_DRAIN_STEP_FENCED;
+		run_and_die(s, &spec);
+		assert_int_equal(stow_drain_recover(&s->p->context, &watch, NULL),
+				 can ? 1 : -EOPNOTSUPP);
+		assert_int_equal(f.tainted > 0, can);
+		assert_false(is_fenced(s));
+		assert_int_equal(played_records(s->p), !can);
+		blocks_are(s, !can);
+		if (!can)
+			assert_int_equal(stow_claim_drop(&s->p->context, CLAIM_UID, NULL), 1);
+	}
 }
 
 WITH_SETUP(what_is_offline_already_is_told_apart)
