@@ -39,6 +39,7 @@
 /* From SIGTERM to the forced exit. Until then a running drain is undone as far as possible. */
 #define GRACE	     (110 * STOW_SECOND)
 #define LOCK_POLL_MS 200 /* while another agent has the lock */
+#define HELP_COLUMN  30
 #define TRIM_EVERY   (10 * STOW_SECOND)
 
 enum { HELP, VERSION, CHECK };
@@ -186,17 +187,24 @@ static void reload(void *ctx)
 	sd_notify(0, "READY=1");
 }
 
+/* Options that are no settings, for --help. */
+static const struct stow_setting other_options[] = {
+	{ .name = "config", .arg = "FILE", .help = "settings (" AGENT_CONFIG_PATH ")" },
+	{ .name = "check-config", .help = "check the settings and exit" },
+	{ .name = "sysroot", .arg = "DIR", .help = "another machine's /sys, /proc, /run and /etc" },
+	{ 0 },
+};
+
 static void print_help(void)
 {
 	printf("Usage: numastow-agent [OPTION]...\n"
 	       "\n"
 	       "Report the machine's NUMA nodes, and keep its placements in force.\n"
 	       "\n");
-	printf("  %-34s %s\n", "--config FILE", "settings (" AGENT_CONFIG_PATH ")");
-	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
-	printf("  %-34s %s\n", "--sysroot DIR", "another machine's /sys, /proc, /run and /etc");
-	stow_settings_help(agent_settings, stdout);
-	printf("  %-34s %s\n", "-h, --help, -V, --version", "");
+	stow_settings_help(other_options, HELP_COLUMN, stdout);
+	stow_settings_help(agent_settings, HELP_COLUMN, stdout);
+	printf("  -h, --help\n"
+	       "  -V, --version\n");
 }
 
 /* --- callbacks to modules that are created later -------------------------- */

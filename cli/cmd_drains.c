@@ -139,11 +139,13 @@ int cmd_cancel(int argc, char **argv)
 		.name = "cancel",
 		.arguments = "[--cluster] [ID]",
 		.summary = "Cancel a drain and undo it",
-		.options = "  --cluster      cancel a drain of the scheduler\n"
-			   "  -J, --json     as JSON\n"
-			   "  -h, --help     print this text\n"
-			   "  ID             a drain's id or the beginning of "
-			   "it; without it, the only drain\n" CLI_FLEET_HELP,
+		.options =
+			"      --cluster        cancel a drain of the scheduler\n"
+			"  -J, --json           as JSON\n"
+			"  -h, --help           print this text\n"
+			"  ID                   a drain's id or the beginning of it; without it, "
+			"the only\n"
+			"                       drain\n" CLI_FLEET_HELP,
 		.words = 1,
 	};
 	bool fleet = false, json = false;

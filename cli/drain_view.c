@@ -21,7 +21,7 @@
 
 /* The column of the text beside a label. */
 #define LABEL	      10
-#define LABEL_CULPRIT 11
+#define LABEL_CULPRIT 12
 
 #define SIZE(bytes, buf) stow_format_size(bytes, buf, sizeof(buf))
 

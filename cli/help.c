@@ -10,8 +10,8 @@ static const struct {
 	const char *name, *summary, *text;
 } topics[] = {
 	{ "annotations", "What a container may request",
-	  "Annotations of a container or pod, with the prefix numastow.io/; KEY.CONTAINER is for "
-	  "one\ncontainer of a pod:\n"
+	  "Annotations of a container or pod, with the prefix numastow.io/;\n"
+	  "KEY.CONTAINER is for one container of a pod:\n"
 	  "\n"
 	  "  cpus              CPUs, a whole number\n"
 	  "  cpu-mode          shared, exclusive or isolated\n"
@@ -52,14 +52,14 @@ static const struct {
 	  "NO_COLOR is set.\n"
 	  "See the command's own page, such as numastow-doctor(1).\n" },
 	{ "files", "Where configuration and state are",
-	  "  /etc/numastow/config.yaml     what may be placed on this machine: numastow.yaml(5)\n"
-	  "  /etc/numastow/agent.yaml      the agent's settings: numastow-agent.yaml(5)\n"
-	  "  /etc/numastow/scheduler.yaml  the scheduler's settings: numastow-scheduler.yaml(5)\n"
+	  "  /etc/numastow/config.yaml     what may be placed here: numastow.yaml(5)\n"
+	  "  /etc/numastow/agent.yaml      the agent: numastow-agent.yaml(5)\n"
+	  "  /etc/numastow/scheduler.yaml  the scheduler: numastow-scheduler.yaml(5)\n"
 	  "  /etc/numastow/client.yaml     how commands reach them: numastow-client.yaml(5)\n"
 	  "  /run/numastow/ledger.db       what is granted; gone after a boot\n"
 	  "  /run/numastow/agent.sock      the agent's socket\n"
 	  "\n"
-	  "numastow status says whether they are valid, and what is in force.\n" },
+	  "numastow status shows whether they are valid, and what is in force.\n" },
 };
 
 bool cli_help_topic(const char *name)

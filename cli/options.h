@@ -89,11 +89,11 @@ int cli_take_time(const char *text, void *value, struct stow_err *err);
 
 #define CLI_FLEET_HELP                                                              \
 	"\nConnection options, which are also keys of /etc/numastow/client.yaml:\n" \
-	"  --scheduler ADDRESS,...\n"                                               \
-	"  --ca FILE\n"                                                             \
-	"  --certificate FILE\n"                                                    \
-	"  --key FILE\n"                                                            \
-	"  --server-name NAME\n"                                                    \
-	"  --agent PATH\n"                                                          \
-	"  --timeout TIME\n"                                                        \
-	"  --config FILE  read this file instead\n"
+	"      --scheduler ADDRESS,...\n"                                           \
+	"      --ca FILE\n"                                                         \
+	"      --certificate FILE\n"                                                \
+	"      --key FILE\n"                                                        \
+	"      --server-name NAME\n"                                                \
+	"      --agent PATH\n"                                                      \
+	"      --timeout TIME\n"                                                    \
+	"      --config FILE    read this file instead\n"

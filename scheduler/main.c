@@ -18,6 +18,8 @@
 
 #define LOOK_MS 200 /* between two attempts to become active */
 
+#define HELP_COLUMN 30
+
 #define GRACE (10 * STOW_SECOND) /* from SIGTERM to the forced exit */
 
 enum { HELP, VERSION, CHECK, COPY };
@@ -59,17 +61,24 @@ static int read_config(int argc, char **argv, struct scheduler_config *config, b
 	return r;
 }
 
+/* Options that are no settings, for --help. */
+static const struct stow_setting other_options[] = {
+	{ .name = "config", .arg = "FILE", .help = "settings (" SCHEDULER_CONFIG_PATH ")" },
+	{ .name = "check-config", .help = "check the settings and exit" },
+	{ .name = "copy-store", .arg = "FROM TO", .help = "copy a fleet's state to another store" },
+	{ 0 },
+};
+
 static void print_help(void)
 {
 	printf("Usage: numastow-scheduler [OPTION]...\n"
 	       "\n"
 	       "Place pods on the NUMA nodes of a fleet.\n"
 	       "\n");
-	printf("  %-34s %s\n", "--config FILE", "settings (" SCHEDULER_CONFIG_PATH ")");
-	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
-	printf("  %-34s %s\n", "--copy-store FROM TO", "copy a fleet's state to another store");
-	stow_settings_help(scheduler_settings, stdout);
-	printf("  %-34s %s\n", "-h, --help, -V, --version", "");
+	stow_settings_help(other_options, HELP_COLUMN, stdout);
+	stow_settings_help(scheduler_settings, HELP_COLUMN, stdout);
+	printf("  -h, --help\n"
+	       "  -V, --version\n");
 }
 
 /* Apply times, limits of drains and log settings. Addresses and the store need a restart.

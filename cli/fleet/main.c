@@ -15,6 +15,8 @@
 #define AT(field) offsetof(struct fleet_options, field)
 #define S	  STOW_SECOND
 
+#define HELP_COLUMN 23 /* as in CLI_STYLE_HELP */
+
 static const struct fleet_command *const commands[] = {
 	&fleet_nodes,	     &fleet_node,	&fleet_place,  &fleet_release,
 	&fleet_reservations, &fleet_explain,	&fleet_fence,  &fleet_unfence,
@@ -113,16 +115,12 @@ static void print_help(const struct fleet_command *command)
 	printf("Usage: numastow %s%s%s\n\n%s.\n\nOptions:\n", command->name,
 	       *command->arguments ? " " : "", command->arguments, command->summary);
 	if (command->settings)
-		stow_settings_help(command->settings, stdout);
-	if (command->table)
-		printf("  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
-		       "  -h, --help           print this text\n");
-	else
-		printf("  %-34s %s\n  %-34s %s\n", "-J, --json", "print JSON", "-h, --help",
-		       "print this text");
-	printf("\nThese are keys of " FLEET_CONFIG_PATH " too:\n");
-	stow_settings_help(theirs, stdout);
-	printf("  %-34s %s\n", "--config FILE", "read this file instead");
+		stow_settings_help(command->settings, HELP_COLUMN, stdout);
+	printf("  -J, --json           print JSON\n%s  -h, --help           print this text\n"
+	       "\nThese are keys of " FLEET_CONFIG_PATH " too:\n",
+	       command->table ? CLI_STYLE_HELP CLI_BYTES_HELP : "");
+	stow_settings_help(theirs, HELP_COLUMN, stdout);
+	printf("      --config FILE    read this file instead\n");
 }
 
 static bool is_flag(int argc, char **argv, const char *flag)

@@ -485,8 +485,7 @@ const struct fleet_command fleet_nodes = {
 const struct fleet_command fleet_node = {
 	.name = "node",
 	.arguments = "[NODE]",
-	.summary = "Show one machine as the scheduler knows it; without a name, this machine as "
-		   "its agent knows it",
+	.summary = "Show one machine of the fleet, or this machine as its agent knows it",
 	.max_words = 1,
 	.run = run_node,
 	.choose_peer = peer_of_node,

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/math.h"
+
+#define NARROWEST 20 /* columns of a printed text, on however small a screen */
 
 /* Of UTF-8, where each takes one column. */
 static bool starts_character(char c)
@@ -115,4 +118,28 @@ char *stow_fit_wrap(const char *text, int width)
 	}
 	*to = '\0';
 	return wrapped;
+}
+
+void stow_fit_print(FILE *out, int margin, const char *label, int indent, const char *text,
+		    int width)
+{
+	_cleanup_free_ char *wrapped =
+		width ? stow_fit_wrap(text, STOW_MAX(width - indent, NARROWEST)) : NULL;
+	/* Without memory as one line. */
+	const char *line = wrapped ? wrapped : text;
+	int at = fprintf(out, "%*s%s", margin, "", label);
+
+	if (*label && *line && at > indent - 2) {
+		fputc('\n', out);
+		at = 0;
+	}
+	for (;;) {
+		size_t len = strcspn(line, "\n");
+
+		fprintf(out, "%*s%.*s\n", len ? indent - at : 0, "", (int)len, line);
+		if (!line[len])
+			return;
+		line += len + 1;
+		at = 0;
+	}
 }

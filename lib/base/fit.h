@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct stow_fit {
 	int natural; /* the width of its longest cell, or its heading */
@@ -29,3 +30,9 @@ int stow_fit_part(const struct stow_fit *columns, int n, int keys, int from, int
 /* Return a copy of `text` with newlines such that no line is wider than `width`: at spaces, after
  * "," or "/", or else anywhere. The caller frees it; NULL: out of memory. */
 char *stow_fit_wrap(const char *text, int width);
+
+/* Print `margin` spaces, a label, and the text from column `indent` on, wrapped to a screen of
+ * `width` columns; 0: not at all. After a label that leaves less than two spaces before `indent`,
+ * the text begins in the next line. */
+void stow_fit_print(FILE *out, int margin, const char *label, int indent, const char *text,
+		    int width);

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fit.h"
 #include "base/parse.h"
 #include "base/read.h"
 #include "base/yaml.h"
 
-#define NAMES_MAX 64
+#define NAMES_MAX  64
+#define HELP_WIDTH 79
 
 /* "; did you mean X?", or nothing. */
 static const char *hint(const struct stow_setting *settings, const char *name, char *buf,
@@ -143,13 +145,13 @@ int stow_settings_flags(const struct stow_setting *settings, void *base, int arg
 				       NULL, err);
 }
 
-void stow_settings_help(const struct stow_setting *settings, FILE *out)
+void stow_settings_help(const struct stow_setting *settings, int column, FILE *out)
 {
 	for (; settings->name; settings++) {
 		char flag[96];
 
 		snprintf(flag, sizeof(flag), "--%s%s%s", settings->name, settings->arg ? " " : "",
 			 settings->arg ? settings->arg : "");
-		fprintf(out, "  %-34s %s\n", flag, settings->help);
+		stow_fit_print(out, 6, flag, column, settings->help, HELP_WIDTH);
 	}
 }

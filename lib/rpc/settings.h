@@ -43,5 +43,5 @@ int stow_settings_arguments(const struct stow_setting *settings, void *base, int
 			    const char *const *own, bool *given, const char **ret_config,
 			    const char **words, size_t *ret_n_words, struct stow_err *err);
 
-/* Print the options with their help, for --help. */
-void stow_settings_help(const struct stow_setting *settings, FILE *out);
+/* Print the options with their help, which begins at `column`, for --help. */
+void stow_settings_help(const struct stow_setting *settings, int column, FILE *out);

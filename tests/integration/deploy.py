@@ -27,10 +27,11 @@ def settings_of(*argv):
     """{setting: default or None}, from --help."""
     found = {}
     text = run([os.path.join(BUILD, argv[0]), *argv[1:], "--help"], "").out
+    text = re.sub(r"\n {16,}", " ", text)  # an option's text goes on in the next line
     # Of the command's options those that are keys of its file come last.
     for line in text.rpartition("These are keys of")[2].splitlines():
-        option = re.match(r"  --([a-z-]+)(?: \S+)? {2,}(.*)", line)
-        if option and option.group(1) not in ("config", "check-config", "sysroot"):
+        option = re.match(r" +--([a-z-]+)(?: [A-Z]\S*)? +(.*)", line)
+        if option and option.group(1) not in ("config", "check-config", "sysroot", "copy-store"):
             default = re.search(r"\(([^()]*)\)$", option.group(2))
             found[option.group(1)] = default and default.group(1)
     return found

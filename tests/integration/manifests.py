@@ -163,7 +163,7 @@ def added_to(name):
 def check_programs(things, temp):
     """Commands, options and settings are those of this version."""
     for kind, program in (("DaemonSet", "numastow-agent"), ("Deployment", "numastow-scheduler")):
-        known = re.findall(r"^  --([a-z-]+)", run([f"{BUILD}/{program}", "--help"], "").out, re.M)
+        known = re.findall(r"^ +--([a-z-]+)", run([f"{BUILD}/{program}", "--help"], "").out, re.M)
         for thing in [t for t in things if t["kind"] == kind]:
             name, container = thing["metadata"]["name"], pod_of(thing)["containers"][0]
             same(f"{name}: the command", container["command"][-1], program)

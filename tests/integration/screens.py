@@ -262,18 +262,29 @@ def check_checks():
     check("what moves the cursor is no colour", CONTROL.search(SGR.sub("", "\033[31mbad\033[0m\033[2J")))
 
 
+def check_fits(*argv):
+    """Of a --help: no line is wider than 80 columns, and the texts of the options are below each other, as are those of a list."""
+    done = subprocess.run([*argv, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment())
+    bad = [line for line in done.stdout.split("\n") if len(line) > 80]
+    for part in done.stdout.split("\n\n"):
+        options = [line for line in part.split("\n") if re.match(r" {2,6}-", line)]
+        columns = {len(m[0]) for m in (re.match(r".*?\S  +(?=\S)", line[6:]) for line in options) if m}
+        bad += [part] if len(columns) > 1 else []
+    check(f"{os.path.basename(argv[0])} {' '.join(argv[1:])} --help: it fits, and is aligned",
+          done.returncode == 0 and done.stdout and not bad, "\n# ".join(bad))
+
+
 def check_help():
-    """No line is wider than 80 columns, and the texts of the options are below each other, as are those of a list."""
-    commands = re.findall(r"^  ([a-z]+)  ", piped(["--help"])[1].split("\nOptions:")[0], re.M)
-    commands = commands[:commands.index("containers")]  # what asks the fleet prints its settings as the daemons do
-    for words in ([], *([c] for c in commands)):
-        code, text = piped([*words, "--help"])
-        bad = [line for line in text.split("\n") if len(line) > 80]
-        for part in text.split("\n\n"):
-            options = [line for line in part.split("\n") if re.match(r" {2,6}-", line)]
-            columns = {len(m[0]) for m in (re.match(r".*?\S  +(?=\S)", line[6:]) for line in options) if m}
-            bad += [part] if len(columns) > 1 else []
-        check(f"{' '.join(words)} --help: it fits, and is aligned", code == 0 and not bad, "\n# ".join(bad))
+    for program in ("numastow-agent", "numastow-scheduler", "numastow-hook", "numastow-setup"):
+        check_fits(os.path.join(BUILD, program))
+    check_fits(os.path.join(PROJECT, "deploy/numastow-ca"))
+    plugin = os.path.join(BUILD, "kubectl-numastow")
+    listed = subprocess.run([plugin, "--help"], capture_output=True, text=True, check=True).stdout.split("\nOptions:")[0]
+    for words in ([], *([c] for c in re.findall(r"^  ([a-z]+)  ", listed, re.M))):
+        check_fits(plugin, *words)
+    commands = [[c] for c in re.findall(r"^  ([a-z]+)  ", piped(["--help"])[1].split("\nOptions:")[0], re.M)]
+    for words in ([], *commands, ["explain", "--cluster"], ["release", "--cluster"]):
+        check_fits(NUMASTOW, *words)
         done = subprocess.run([NUMASTOW, *words, "--nosuch"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         check(f"{' '.join(words)} --nosuch: the message begins with the command", not words or done.returncode in (1, 2, 125) and
               re.match(r"(numastow|taskset)[a-z -]*: ", done.stderr), done)

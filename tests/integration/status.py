@@ -232,7 +232,7 @@ def check_topics():
     for topic in topics:
         done = run([NUMASTOW, "help", topic], "")
         check(f"help {topic}", done.code == 0 and not done.err and done.out.count("\n") > 4 and
-              max(map(len, done.out.splitlines())) <= 100, done)
+              max(map(len, done.out.splitlines())) <= 80, done)
     same("help of a command is its --help", run([NUMASTOW, "help", "status"], "").out, run([NUMASTOW, "status", "--help"], "").out)
     same("no such topic", run([NUMASTOW, "help", "nosuch"], "").code, 2)
 

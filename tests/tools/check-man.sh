@@ -72,7 +72,7 @@ for daemon in agent scheduler; do
 	page=docs/man/numastow-$daemon.yaml.5
 	while read -r key; do
 		grep -qE "^\.BR? .*\b${key//-/\\\\-}( |\$)" "$page" || complain "$page does not mention $key"
-	done < <(sed -nE 's/^  --([a-z-]+).*/\1/p' <<<"$help" |
+	done < <(sed -nE 's/^ +--([a-z-]+).*/\1/p' <<<"$help" |
 		grep -vxE 'config|check-config|copy-store|sysroot|help')
 done
 
@@ -81,7 +81,7 @@ page=docs/man/numastow-client.yaml.5
 while read -r key; do
 	grep -qE "^\.BR? .*\b${key//-/\\\\-}( |\$)" "$page" || complain "$page does not mention $key"
 done < <("$BUILD/numastow" nodes --help |
-	sed -nE '1,/^These are keys/d;s/^  --([a-z-]+).*/\1/p' | grep -vx config)
+	sed -nE '1,/^These are keys/d;s/^ +--([a-z-]+).*/\1/p' | grep -vx config)
 for command in explain release; do
 	check_options docs/man/numastow.1 "$("$BUILD/numastow" "$command" --cluster --help)"
 done

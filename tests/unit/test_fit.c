@@ -38,6 +38,46 @@ TEST(texts_wrap)
 	}
 }
 
+/* What stow_fit_print() prints. */
+static char *printed(const char *label, int indent, const char *text, int width)
+{
+	char *out = NULL;
+	size_t size;
+	FILE *to = open_memstream(&out, &size);
+
+	stow_fit_print(to, 2, label, indent, text, width);
+	assert_int_equal(fclose(to), 0);
+	return out;
+}
+
+TEST(a_label_and_its_text)
+{
+	static const struct {
+		const char *label, *text;
+		int width;
+		const char *wanted;
+	} cases[] = {
+		{ "ab", "one two", 0, "  ab    one two\n" },
+		{ "", "one", 0, "        one\n" },
+		{ "abcd", "one", 0, "  abcd  one\n" },
+		{ "abcde", "one", 0, "  abcde\n        one\n" },
+		{ "abcdefghij", "one", 0, "  abcdefghij\n        one\n" },
+		{ "abcdefghij", "", 80, "  abcdefghij\n" },
+		{ "ab", "fourteen chars seven", 30, "  ab    fourteen chars seven\n" },
+		{ "ab", "fourteen chars seven more", 30,
+		  "  ab    fourteen chars seven\n        more\n" },
+		/* 20 columns at least */
+		{ "ab", "fourteen chars seven", 5, "  ab    fourteen chars seven\n" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char *out = printed(cases[i].label, 8, cases[i].text, cases[i].width);
+
+		assert_string_equal(out, cases[i].wanted);
+		free(out);
+	}
+}
+
 TEST(long_columns_yield)
 {
 	struct stow_fit columns[] = { { 5, 5, 0 }, { 60, 10, 0 }, { 20, 10, 0 }, { 4, 4, 0 } };
