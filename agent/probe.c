@@ -10,7 +10,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/cleanup.h"
-#include "rpc/log.h"
+#include "rpc/signals.h"
 
 #define CALL_WITHIN (30 * STOW_SECOND)
 
@@ -53,25 +53,10 @@ static void ask(struct agent_probe *probe)
 					    &probe->signs, NULL);
 }
 
-/* Notify the watchdog, unless calls are no longer answered. That this runs shows that the main
- * loop runs. */
-static void notify_watchdog(struct agent_probe *probe)
-{
-	char why[256];
-
-	if (agent_probe_answered(&probe->signs, why, sizeof(why))) {
-		probe->stop_logged = false;
-		sd_notify(0, "WATCHDOG=1");
-	} else if (!probe->stop_logged) {
-		probe->stop_logged = true;
-		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
-			 stow_text("error", why));
-	}
-}
-
 static uint64_t tick(void *ctx, uint64_t now)
 {
 	struct agent_probe *probe = ctx;
+	char why[256];
 
 	if (now >= probe->next) {
 		probe->next = now + AGENT_PROBE_EVERY;
@@ -79,7 +64,9 @@ static uint64_t tick(void *ctx, uint64_t now)
 	}
 	if (!probe->watchdog_every)
 		return probe->next;
-	notify_watchdog(probe);
+	/* That this runs shows that the main loop runs. */
+	stow_watchdog_notify(agent_probe_answered(&probe->signs, why, sizeof(why)) ? NULL : why,
+			     &probe->stop_logged);
 	return now + probe->watchdog_every < probe->next ? now + probe->watchdog_every
 							 : probe->next;
 }

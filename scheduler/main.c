@@ -149,21 +149,6 @@ static int stand_by(struct scheduler *s, bool *ready, struct stow_err *err)
 	return 0;
 }
 
-/* Notify the systemd watchdog, as long as the probe's rounds end in time. */
-static void notify_watchdog(const struct scheduler *s, bool *stop_logged)
-{
-	char why[256];
-
-	if (scheduler_probe_alive(s->probe, why, sizeof(why))) {
-		*stop_logged = false;
-		sd_notify(0, "WATCHDOG=1");
-	} else if (!*stop_logged) {
-		*stop_logged = true;
-		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
-			 stow_text("error", why));
-	}
-}
-
 static int loop(struct scheduler *s, int signals, int argc, char **argv, struct stow_err *err)
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
@@ -175,6 +160,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 	for (;;) {
 		bool active = atomic_load(&s->active);
 		int number, wait = active && watchdog ? (int)(watchdog / 3 / 1000) : LOOK_MS;
+		char why[256];
 
 		if (!active && stand_by(s, &ready, err) < 0)
 			return -err->code;
@@ -187,7 +173,9 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		if (active)
 			stow_store_look(s->store);
 		if (watchdog)
-			notify_watchdog(s, &stop_logged);
+			stow_watchdog_notify(
+				scheduler_probe_alive(s->probe, why, sizeof(why)) ? NULL : why,
+				&stop_logged);
 		(void)poll(polls, 1, wait);
 		while ((number = stow_signals_next(signals))) {
 			if (number != SIGHUP)

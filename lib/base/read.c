@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -85,6 +86,28 @@ int stow_read_short(int fd, char *buf, size_t size)
 		n--;
 	buf[n] = '\0';
 	return (int)n;
+}
+
+uint64_t stow_read_stamp(const char *const *paths, size_t n)
+{
+	uint64_t sum = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (size_t i = 0; i < n; i++) {
+		struct stat st;
+
+		if (!paths[i])
+			continue;
+		if (stat(paths[i], &st) < 0)
+			st = (struct stat){ .st_size = -1 };
+		for (const uint64_t *
+			     v = (const uint64_t[]){ st.st_dev, st.st_ino, (uint64_t)st.st_size,
+						     (uint64_t)st.st_mtim.tv_sec,
+						     (uint64_t)st.st_mtim.tv_nsec },
+			    *end = v + 5;
+		     v < end; v++)
+			sum = (sum ^ *v) * UINT64_C(0x100000001b3);
+	}
+	return sum;
 }
 
 int stow_write_all(int fd, const char *text, size_t len)

@@ -7,6 +7,7 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -30,6 +31,10 @@ int stow_read_file(const char *path, size_t max, char **ret_text, size_t *ret_le
  * file system. (Not for lists that the kernel prints line by line, such as cgroup.procs or
  * mountinfo.) */
 int stow_read_short(int fd, char *buf, size_t size);
+
+/* Return a number that is another one when one of the files was replaced or changed, appears or is
+ * gone. Paths may be NULL. */
+uint64_t stow_read_stamp(const char *const *paths, size_t n);
 
 /* Write a whole text. Return 0 or -errno. */
 int stow_write_all(int fd, const char *text, size_t len);

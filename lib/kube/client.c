@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/read.h"
 #include "kube/internal.h"
 
 #define TIMEOUT	   (30 * STOW_SECOND)
@@ -50,32 +50,12 @@ const char *stow_kube_namespace(const struct stow_kube *kube)
 
 /* --- its files ------------------------------------------------------------ */
 
-/* Add a file's identity to a sum (FNV-1a). */
-static void add_stamp(uint64_t *sum, const char *path)
-{
-	struct stat st = { 0 };
-
-	if (!path)
-		return;
-	if (stat(path, &st) < 0)
-		st = (struct stat){ .st_size = -1 };
-	for (const uint64_t *v = (const uint64_t[]){ st.st_dev, st.st_ino, (uint64_t)st.st_size,
-						     (uint64_t)st.st_mtim.tv_sec,
-						     (uint64_t)st.st_mtim.tv_nsec },
-			    *end = v + 5;
-	     v < end; v++)
-		*sum = (*sum ^ *v) * UINT64_C(0x100000001b3);
-}
-
 static uint64_t stamp_of(const struct stow_kube *kube)
 {
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
+	const char *paths[] = { kube->kubeconfig, kube->config->ca_file,
+				kube->config->certificate_file, kube->config->key_file };
 
-	add_stamp(&sum, kube->kubeconfig);
-	add_stamp(&sum, kube->config->ca_file);
-	add_stamp(&sum, kube->config->certificate_file);
-	add_stamp(&sum, kube->config->key_file);
-	return sum;
+	return stow_read_stamp(paths, STOW_ARRAY_SIZE(paths));
 }
 
 bool stow_kube_is_current(const struct stow_kube *kube)

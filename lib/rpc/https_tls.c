@@ -7,8 +7,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/read.h"
@@ -16,15 +14,6 @@
 
 #define PEM_MAX	  (1U << 20) /* bytes of one file */
 #define CHAIN_MAX 16	     /* certificates that are sent, and that a client sends */
-#define FILES	  3
-
-/* Identifies the version of a file. */
-struct stamp {
-	dev_t dev;
-	ino_t ino;
-	off_t size;
-	struct timespec mtime;
-};
 
 /* What was read of the files. */
 struct content {
@@ -38,7 +27,7 @@ struct rpc_https_tls {
 	char *first_ca;		      /* PEM */
 	pthread_mutex_t lock;	      /* handshakes run on several threads */
 	struct content content;
-	struct stamp seen[FILES];
+	uint64_t seen; /* stamp of the files */
 };
 
 static void content_done(struct content *content)
@@ -141,38 +130,25 @@ static int read_content(const struct rpc_https_tls *tls, struct content *ret, st
 	return r;
 }
 
-static void take_stamps(const struct rpc_https_tls *tls, struct stamp stamps[FILES])
+static uint64_t stamp_of(const struct rpc_https_tls *tls)
 {
-	const char *paths[FILES] = { tls->certificate, tls->key, tls->ca };
-
-	memset(stamps, 0, FILES * sizeof(*stamps));
-	for (size_t i = 0; i < FILES; i++) {
-		struct stat st;
-
-		if (!paths[i] || stat(paths[i], &st) < 0)
-			continue;
-		stamps[i].dev = st.st_dev;
-		stamps[i].ino = st.st_ino;
-		stamps[i].size = st.st_size;
-		stamps[i].mtime = st.st_mtim;
-	}
+	return stow_read_stamp((const char *[]){ tls->certificate, tls->key, tls->ca }, 3);
 }
 
 /* Read the files again if they have changed. If they do not fit together, because only some were
  * replaced so far, keep what was read before. The caller holds the lock. */
 static void refresh(struct rpc_https_tls *tls)
 {
-	struct stamp now[FILES];
+	uint64_t now = stamp_of(tls);
 	struct content fresh;
 	struct stow_err err;
 	int r;
 
-	take_stamps(tls, now);
-	if (memcmp(now, tls->seen, sizeof(now)) == 0)
+	if (now == tls->seen)
 		return;
 	r = read_content(tls, &fresh, &err);
 	/* Also after a failure: it is logged once for each version of the files. */
-	memcpy(tls->seen, now, sizeof(now));
+	tls->seen = now;
 	if (r < 0) {
 		stow_log(STOW_LOG_WARNING, "the last certificate is kept: the new one is not valid",
 			 stow_why(&err));
@@ -285,9 +261,10 @@ int rpc_https_tls_new(const struct stow_rpc_tls *tls, struct rpc_https_tls **ret
 	made->ca = tls->ca ? strdup(tls->ca) : NULL;
 	if (!made->certificate || !made->key || (tls->ca && !made->ca))
 		r = stow_err_set(err, ENOMEM, "out of memory");
-	take_stamps(made, made->seen);
-	if (r == 0)
+	if (r == 0) {
+		made->seen = stamp_of(made);
 		r = read_content(made, &made->content, err);
+	}
 	if (r == 0 && made->ca) {
 		made->first_ca = strdup(made->content.ca);
 		r = made->first_ca ? 0 : stow_err_set(err, ENOMEM, "out of memory");

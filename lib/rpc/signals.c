@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,4 +91,14 @@ int stow_signals_next(int fd)
 	unsigned char byte = 0;
 
 	return read(fd, &byte, 1) == 1 ? byte : 0;
+}
+
+void stow_watchdog_notify(const char *why, bool *logged)
+{
+	if (!why)
+		sd_notify(0, "WATCHDOG=1");
+	else if (!*logged)
+		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
+			 stow_text("error", why));
+	*logged = why;
 }

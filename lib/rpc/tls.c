@@ -13,7 +13,6 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -213,20 +212,11 @@ int stow_rpc_tls_check_valid(const struct stow_rpc_tls *tls, int64_t *ret_expire
 
 /* --- server --------------------------------------------------------------- */
 
-/* Identifies the version of a file. */
-struct stamp {
-	dev_t dev;
-	ino_t ino;
-	off_t size;
-	struct timespec mtime;
-};
-
 struct reloader {
 	struct reloader *next;
 	struct stow_rpc_tls tls;
-	char *paths; /* the strings of tls */
-	struct stamp seen[3];
-	bool served;
+	char *paths;	      /* the strings of tls */
+	uint64_t seen;	      /* stamp of the files that were served last; 0: none were */
 	pthread_mutex_t lock; /* handshakes run on several threads */
 };
 
@@ -235,44 +225,27 @@ struct reloader {
 static struct reloader *reloaders;
 static pthread_mutex_t reloaders_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void take_stamps(const struct stow_rpc_tls *tls, struct stamp stamps[3])
-{
-	const char *paths[] = { tls->certificate, tls->key, tls->ca };
-
-	memset(stamps, 0, 3 * sizeof(*stamps));
-	for (size_t i = 0; i < 3; i++) {
-		struct stat st;
-
-		if (stat(paths[i], &st) == 0) {
-			stamps[i].dev = st.st_dev;
-			stamps[i].ino = st.st_ino;
-			stamps[i].size = st.st_size;
-			stamps[i].mtime = st.st_mtim;
-		}
-	}
-}
-
 static grpc_ssl_certificate_config_reload_status fetch(void *user_data,
 						       grpc_ssl_server_certificate_config **config)
 {
 	struct reloader *reloader = user_data;
+	const struct stow_rpc_tls *tls = &reloader->tls;
 	grpc_ssl_certificate_config_reload_status status;
 	grpc_ssl_pem_key_cert_pair pair;
-	struct stamp now[3];
 	struct pems pems;
+	uint64_t now;
 
 	pthread_mutex_lock(&reloader->lock);
-	take_stamps(&reloader->tls, now);
-	if (reloader->served && memcmp(now, reloader->seen, sizeof(now)) == 0) {
+	now = stow_read_stamp((const char *[]){ tls->certificate, tls->key, tls->ca }, 3);
+	if (now == reloader->seen) {
 		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
-	} else if (read_pems(&reloader->tls, &pems, NULL) < 0) {
+	} else if (read_pems(tls, &pems, NULL) < 0) {
 		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
 	} else {
 		pair.private_key = pems.key;
 		pair.cert_chain = pems.certificate;
 		*config = grpc_ssl_server_certificate_config_create(pems.ca, &pair, 1);
-		memcpy(reloader->seen, now, sizeof(now));
-		reloader->served = true;
+		reloader->seen = now;
 		pems_done(&pems);
 		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 	}

@@ -56,6 +56,26 @@ TEST(names_the_file)
 	assert_null(text);
 }
 
+TEST(a_stamp_changes_with_its_files)
+{
+	_cleanup_close_ int fd = letters(5);
+	_cleanup_free_ char *path = NULL;
+	const char *paths[] = { NULL, "/nowhere/x", NULL };
+	uint64_t none = stow_read_stamp(paths, 3), one, two;
+
+	assert_true(asprintf(&path, "/proc/self/fd/%d", fd) > 0);
+	paths[2] = path;
+	one = stow_read_stamp(paths, 3);
+	assert_true(one != none);
+	assert_true(one == stow_read_stamp(paths, 3));
+	assert_int_equal(write(fd, "more", 4), 4);
+	assert_int_equal(ftruncate(fd, 4), 0);
+	two = stow_read_stamp(paths, 3);
+	assert_true(two != one && two != none);
+	paths[1] = path; /* it has appeared */
+	assert_true(stow_read_stamp(paths, 3) != two);
+}
+
 TEST(a_short_file_is_read_from_its_beginning)
 {
 	_cleanup_close_ int fd = letters(4);
