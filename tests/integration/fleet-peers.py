@@ -179,7 +179,7 @@ def check_watch(stub, agent):
         [n.memory_allocatable for n in event.node.report.numa_nodes] == [16 * GIB, 3 * GIB]
         for event in until_deadline(events)))
     events.cancel()
-    nodes = stub.ListNodes(scheduler_pb2.ListNodesRequest(names=["py", "none"]),
+    nodes = stub.ListNodes(scheduler_pb2.ListNodesRequest(names=["py", "none", "py"]),
                            timeout=PATIENCE).nodes
     same("ListNodes: by name", [(n.report.name, n.report.version) for n in nodes], [("py", "0.0.9")])
     agent.send_change(numa_nodes=[agent.report.numa_nodes[1]])
