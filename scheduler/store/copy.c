@@ -19,6 +19,7 @@
  * order. */
 struct reading {
 	struct stow_store *to; /* where to write each row; NULL: only count */
+	bool marked;	       /* `to` is marked as incomplete */
 	size_t rows;
 	uint64_t sum, until, epoch;
 
@@ -66,17 +67,44 @@ static void wait_until(struct reading *in, size_t most)
 	pthread_mutex_unlock(&in->lock);
 }
 
+/* Mark the store as incomplete or complete. */
+static int mark(struct stow_store *store, bool copying, struct stow_err *err)
+{
+	struct reading in = { .lock = PTHREAD_MUTEX_INITIALIZER,
+			      .changed = PTHREAD_COND_INITIALIZER,
+			      .under_way = 1 };
+	struct stow_writes *writes = stow_writes_new();
+
+	if (stow_writes_copying(writes, copying) < 0) {
+		stow_writes_free(writes);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	stow_store_commit(store, writes, on_done, &in);
+	wait_until(&in, 0);
+	return in.err.code ? stow_err_move(err, -in.err.code, &in.err) : 0;
+}
+
 /* Commit a list, taking ownership. `r`: the result of filling it. */
 static int pass_on(struct reading *in, struct stow_writes *writes, int r, struct stow_err *err)
 {
+	if (r < 0)
+		r = stow_err_set(err, -r, "out of memory");
+	if (r == 0 && !in->marked)
+		r = mark(in->to, true, err);
+	if (r == 0) {
+		in->marked = true;
+		wait_until(in, UNDER_WAY);
+		pthread_mutex_lock(&in->lock);
+		if (in->err.code)
+			r = stow_err_move(err, -in->err.code, &in->err);
+		else
+			in->under_way++;
+		pthread_mutex_unlock(&in->lock);
+	}
 	if (r < 0) {
 		stow_writes_free(writes);
-		return stow_err_set(err, -r, "out of memory");
+		return r;
 	}
-	wait_until(in, UNDER_WAY);
-	pthread_mutex_lock(&in->lock);
-	in->under_way++;
-	pthread_mutex_unlock(&in->lock);
 	stow_store_commit(in->to, writes, on_done, in);
 	return 0;
 }
@@ -178,8 +206,8 @@ static const char *name_of(const struct stow_store_options *options)
 	return options->where ? options->where : options->dir;
 }
 
-/* Open a store, become its leader, and read it. */
-static int read_store(const struct stow_store_options *options, struct reading *in,
+/* Open a store, become its leader, and read it. `copying`: also when it is incomplete. */
+static int read_store(const struct stow_store_options *options, struct reading *in, bool copying,
 		      struct stow_store **ret_store, struct stow_err *err)
 {
 	const struct stow_store_load load = { .reservation = on_reservation,
@@ -187,7 +215,8 @@ static int read_store(const struct stow_store_options *options, struct reading *
 					      .answer = on_answer,
 					      .drain = on_drain,
 					      .webhook = on_webhook,
-					      .ctx = in };
+					      .ctx = in,
+					      .copying = copying };
 	int r = stow_store_new(options, ret_store, err);
 
 	for (int i = 0; r == 0 && i < LOOKS; i++) {
@@ -206,7 +235,7 @@ static int read_store(const struct stow_store_options *options, struct reading *
 static int copy(const struct stow_store_options *from, struct reading *in, struct stow_err *err)
 {
 	struct stow_store *store = NULL;
-	int r = read_store(from, in, &store, err);
+	int r = read_store(from, in, false, &store, err);
 
 	wait_until(in, 0);
 	if (r == 0 && in->err.code) {
@@ -233,7 +262,7 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 
 	err = err ? err : &local;
 	in.until = after.until = stow_clock_wall() + SHORT_LIVED;
-	r = read_store(to, &before, &store, err);
+	r = read_store(to, &before, true, &store, err);
 	if (r == 0 && before.rows)
 		r = stow_err_set(err, EEXIST,
 				 "%.256s: has %zu rows already; expected an empty store",
@@ -244,19 +273,21 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 	stow_store_close(store);
 	store = NULL;
 	if (r == 0)
-		r = read_store(to, &after, &store, err);
+		r = read_store(to, &after, true, &store, err);
 	/* Agents reject a lower epoch than they have seen. */
 	if (r == 0 && stow_store_epoch(store) <= in.epoch)
 		r = stow_err_set(err, ERANGE,
 				 "%.256s: its epoch, %" PRIu64
 				 ", is later than this machine's clock; correct the clock",
 				 name_of(from), in.epoch);
-	stow_store_close(store);
 	if (r == 0 && (in.rows != after.rows || in.sum != after.sum))
 		r = stow_err_set(err, EUCLEAN,
 				 "%.256s: what is there now is not what was copied: %zu rows, not "
 				 "%zu, or other ones",
 				 name_of(to), after.rows, in.rows);
+	if (r == 0)
+		r = mark(store, false, err);
+	stow_store_close(store);
 	*ret_rows = in.rows;
 	return r;
 }

@@ -22,6 +22,8 @@ enum stow_write_kind {
 	STOW_WRITE_WEBHOOK_LATER,
 	STOW_WRITE_NO_WEBHOOK,
 	STOW_WRITE_NO_WEBHOOK_OF,
+	STOW_WRITE_COPYING,
+	STOW_WRITE_NO_COPYING,
 	STOW_WRITE_PROBE,
 	STOW_WRITE_KINDS
 };
@@ -37,6 +39,7 @@ enum stow_write_kind {
  *	webhook		seq	drain	created	 event	  url	body
  *	webhook later	seq	next	attempts
  *	no webhook of	drain			 event
+ *	copying							""
  *	probe			wall time
  */
 struct stow_write {
@@ -95,3 +98,6 @@ struct stow_engine_ops {
 extern const struct stow_engine_ops stow_engine_sqlite, stow_engine_etcd;
 
 void stow_write_free(struct stow_write *write);
+
+/* Refuse a store to which a copy has begun and not ended, unless the caller may read it. */
+int stow_store_refuse_copying(const struct stow_store_load *load, struct stow_err *err);

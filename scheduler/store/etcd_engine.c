@@ -281,6 +281,8 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 	struct loading l = { e, load, err, 0 };
 
 	l.r = read_keys(e, err);
+	if (l.r == 0 && etcd_mirror_find(e->mirror, ETCD_COPYING))
+		l.r = stow_store_refuse_copying(load, err);
 	if (l.r == 0)
 		l.r = next_epoch(e, ret_epoch, err);
 	if (l.r == 0)

@@ -92,14 +92,15 @@ static bool deletes(enum stow_write_kind kind)
 {
 	return kind == STOW_WRITE_NO_RESERVATION || kind == STOW_WRITE_NO_FENCE ||
 	       kind == STOW_WRITE_NO_ANSWER || kind == STOW_WRITE_NO_DRAIN ||
-	       kind == STOW_WRITE_NO_WEBHOOK;
+	       kind == STOW_WRITE_NO_WEBHOOK || kind == STOW_WRITE_NO_COPYING;
 }
 
 static char *key_of(const char *prefix, enum stow_write_kind kind, uint64_t number,
 		    const char *name)
 {
 	char letter = letters[kind], *key = NULL;
-	int len = letter == 'f' || letter == 'a'
+	int len = !letter ? asprintf(&key, "%s" ETCD_COPYING, prefix)
+		  : letter == 'f' || letter == 'a'
 			  ? asprintf(&key, "%s%c/%s", prefix, letter, name)
 			  : asprintf(&key, "%s%c/%016" PRIx64, prefix, letter, number);
 

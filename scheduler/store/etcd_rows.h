@@ -7,7 +7,7 @@
  *	PREFIXr/ID	a reservation		PREFIXw/SEQ	a webhook event
  *	PREFIXf/NODE	a fence			PREFIXbundle	a list that is too long for one
  *	PREFIXa/REQUEST	an answer				transaction
- *	PREFIXd/ID	a drain
+ *	PREFIXd/ID	a drain			PREFIXcopying	a copy to the store has not ended
  *
  * ID and SEQ are 16 hexadecimal digits. Values are numastow.v1.StoreRow.
  */
@@ -15,6 +15,8 @@
 #include "numastow/v1/store.pb-c.h"
 #include "scheduler/store/engine.h"
 #include "scheduler/store/etcd.h"
+
+#define ETCD_COPYING "copying"
 
 /* A put or delete of a key. */
 struct etcd_op {

@@ -25,8 +25,8 @@ static const char schema[] =
 	" message BLOB NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS webhook(seq INTEGER PRIMARY KEY, drain INTEGER, event TEXT,"
 	" url TEXT, body BLOB NOT NULL, created INTEGER, next INTEGER, attempts INTEGER);"
-	/* The epoch, and the last probe. The version stays 2, because older programs of version
-	 * 2 ignore this table. */
+	/* The epoch, the last probe, and whether a copy to it has not ended. The version stays 2,
+	 * because older programs of version 2 ignore this table. */
 	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;"
 	"PRAGMA user_version=2;";
 
@@ -53,6 +53,8 @@ static const char *const statements[STATEMENTS] = {
 	[STOW_WRITE_WEBHOOK_LATER] = "UPDATE webhook SET next = ?2, attempts = ?5 WHERE seq = ?1",
 	[STOW_WRITE_NO_WEBHOOK] = "DELETE FROM webhook WHERE seq = ?1",
 	[STOW_WRITE_NO_WEBHOOK_OF] = "DELETE FROM webhook WHERE drain = ?1 AND event = ?3",
+	[STOW_WRITE_COPYING] = "INSERT OR REPLACE INTO meta VALUES('copying', 1)",
+	[STOW_WRITE_NO_COPYING] = "DELETE FROM meta WHERE name = 'copying'",
 	[STOW_WRITE_PROBE] = "INSERT OR REPLACE INTO meta VALUES('probe', ?2)",
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
@@ -307,9 +309,12 @@ static int check_version(struct sqlite *store, const char *path, struct stow_err
 static int prepare(struct sqlite *store, bool power_loss, struct stow_err *err)
 {
 	/* In WAL mode a commit is in the page cache, which survives the process; FULL also waits
-	 * for the disk. */
-	if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=4000", NULL,
-			 NULL, NULL) != SQLITE_OK ||
+	 * for the disk. The log has 16 MB when it is written from its beginning again; what it got
+	 * beyond the limit, while another program read for long, is then cut off. */
+	if (sqlite3_exec(store->db,
+			 "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=4000;"
+			 "PRAGMA journal_size_limit=33554432",
+			 NULL, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_exec(store->db,
 			 power_loss ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF", NULL,
 			 NULL, NULL) != SQLITE_OK ||
@@ -322,24 +327,34 @@ static int prepare(struct sqlite *store, bool power_loss, struct stow_err *err)
 	return 0;
 }
 
+/* Read a value of the table meta; 0: there is none. */
+static int read_meta(struct sqlite *store, const char *name, uint64_t *ret, struct stow_err *err)
+{
+	sqlite3_stmt *stmt = NULL;
+	int code;
+
+	if (sqlite3_prepare_v2(store->db, "SELECT value FROM meta WHERE name = ?1", -1, &stmt,
+			       NULL) != SQLITE_OK)
+		return fail(store, err, "reading");
+	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
+	code = sqlite3_step(stmt);
+	*ret = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(stmt, 0) : 0;
+	sqlite3_finalize(stmt);
+	return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : fail(store, err, "reading");
+}
+
 /* Compute an epoch that is higher than the last one, and than that of a store that was moved
  * away. */
 static int next_epoch(struct sqlite *store, uint64_t *ret_epoch, struct stow_err *err)
 {
 	uint64_t epoch = stow_clock_wall() / STOW_STORE_TICK, last;
+	int code, r = read_meta(store, "epoch", &last, err);
 	sqlite3_stmt *stmt = NULL;
-	int code;
 
-	if (sqlite3_prepare_v2(store->db, "SELECT value FROM meta WHERE name = 'epoch'", -1, &stmt,
-			       NULL) != SQLITE_OK)
-		return fail(store, err, "reading");
-	code = sqlite3_step(stmt);
-	last = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(stmt, 0) : 0;
+	if (r < 0)
+		return r;
 	if (epoch <= last)
 		epoch = last + 1;
-	sqlite3_finalize(stmt);
-	if (code != SQLITE_ROW && code != SQLITE_DONE)
-		return fail(store, err, "reading");
 	if (sqlite3_prepare_v2(store->db, "INSERT OR REPLACE INTO meta VALUES('epoch', ?1)", -1,
 			       &stmt, NULL) != SQLITE_OK)
 		return fail(store, err, "writing");
@@ -398,6 +413,7 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 		struct stow_err *err)
 {
 	struct sqlite *store = engine;
+	uint64_t copying = 0;
 	char path[4200];
 	int r = 0;
 
@@ -411,6 +427,10 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 	r = check_version(store, path, err);
 	if (r == 0)
 		r = prepare(store, store->power_loss, err);
+	if (r == 0)
+		r = read_meta(store, "copying", &copying, err);
+	if (r == 0 && copying)
+		r = stow_store_refuse_copying(load, err);
 	if (r == 0)
 		r = bound_answers(store, load, err);
 	if (r == 0)

@@ -49,6 +49,7 @@ struct stow_store_load {
 	/* ns that an answer is kept from now on, whatever its time says: the clock may have been
 	 * set. `answers_most` 0: its time is not changed. */
 	uint64_t answers_least, answers_most;
+	bool copying; /* read it also when a copy to it has not ended */
 };
 
 /* Standbys that the engine knows of. */

@@ -145,7 +145,21 @@ int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq)
 	return add(writes, STOW_WRITE_NO_WEBHOOK, seq, 0, NULL, NULL, 0);
 }
 
+int stow_writes_copying(struct stow_writes *writes, bool copying)
+{
+	return add(writes, copying ? STOW_WRITE_COPYING : STOW_WRITE_NO_COPYING, 0, 0, "", "", 0);
+}
+
 int stow_writes_no_webhook_of(struct stow_writes *writes, uint64_t drain, const char *event)
 {
 	return add(writes, STOW_WRITE_NO_WEBHOOK_OF, drain, 0, event, NULL, 0);
+}
+
+int stow_store_refuse_copying(const struct stow_store_load *load, struct stow_err *err)
+{
+	return load->copying ? 0
+			     : stow_err_set(err, EUCLEAN,
+					    "the store: it has only a part of another one, from "
+					    "which --copy-store has not copied all; empty it, and "
+					    "copy again");
 }

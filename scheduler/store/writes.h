@@ -28,5 +28,7 @@ int stow_writes_webhook(struct stow_writes *writes, const struct stow_store_webh
 int stow_writes_webhook_later(struct stow_writes *writes, uint64_t seq, uint64_t next,
 			      uint64_t attempts);
 int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq);
+/* Mark a store as incomplete, so that no scheduler takes it; and as complete. */
+int stow_writes_copying(struct stow_writes *writes, bool copying);
 /* Delete the deliveries of an event to all URLs. */
 int stow_writes_no_webhook_of(struct stow_writes *writes, uint64_t drain, const char *event);

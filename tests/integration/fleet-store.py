@@ -3,11 +3,14 @@
 """A store that refuses: a full disk, a row that the database does not take. Who asked is told, the
 others' writes go through, it is said and counted, and what is in memory and on the machines is what is
 stored, before a restart and after."""
+import base64
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
+import tempfile
 from concurrent import futures
 
 import grpc
@@ -19,6 +22,7 @@ from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, sched
 from harness import Temp, check, finish, run, same, skip
 
 S = scheduler_pb2
+COPY = [SCHEDULER, "--config", "/dev/null", "--copy-store"]
 
 
 class Fleet:
@@ -106,12 +110,16 @@ def prepare(data, *options):
     return fleet, one
 
 
+def is_small(place):
+    """Make a folder on a disk of 4 MB, which the caller unmounts; False: that is not allowed."""
+    os.mkdir(place)
+    return os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "small", place], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
 def full_disk(folder):
     place = f"{folder}/small"
-    os.mkdir(place)
-    if os.geteuid() != 0 or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=4m", "small", place], check=False,
-            stderr=subprocess.DEVNULL).returncode:
+    if not is_small(place):
         skip("a full disk", "mounting is not allowed")
         return
     try:
@@ -449,7 +457,7 @@ def copied(folder):
     fleet, _ = prepare(data)
     for i in range(5):
         fleet.place(f"p{i}")
-    refused = run([SCHEDULER, "--config", "/dev/null", "--copy-store", f"sqlite:{data}", f"sqlite:{back}"], "", 200)
+    refused = run([*COPY, f"sqlite:{data}", f"sqlite:{back}"], "", 200)
     check("a store with a scheduler is not copied", refused.code == 1 and
           "active" in refused.err and refused.err.count("\n") == 1, refused)
     fleet.close()
@@ -459,19 +467,95 @@ def copied(folder):
         return
     with Etcd() as cluster:
         url = f"etcd:{cluster.urls}"
-        copy = [SCHEDULER, "--config", "/dev/null", "--copy-store"]
-        done = run([*copy, f"sqlite:{data}", url], "", 200)
+        done = run([*COPY, f"sqlite:{data}", url], "", 200)
         check("a store is copied to etcd, and compared", done.code == 0 and "the same" in done.out, done)
         same("etcd has what the directory had", state_on(*cluster.options(lease="20s")), before)
-        done = run([*copy, f"sqlite:{data}", url], "", 200)
+        done = run([*COPY, f"sqlite:{data}", url], "", 200)
         check("one that is not empty is left alone", done.code == 1 and "already" in done.err, done)
-        done = run([*copy, url, f"sqlite:{back}"], "", 200)
+        done = run([*COPY, url, f"sqlite:{back}"], "", 200)
         check("and back", done.code == 0, done)
         same("the other directory has it as well", state_on("--store", f"sqlite:{back}"), before)
 
 
+# --- a copy that does not end ---------------------------------------------------------------------
+
+MANY = 20000
+
+
+def check_part(what, to, *options):
+    """A store that has a part of another one: no scheduler takes it, and it is neither copied nor added to."""
+    started = run([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "", *options], "", 200)
+    check(f"{what}: no scheduler takes what is there", started.code == 1 and "only a part" in started.err, started)
+    other = tempfile.mkdtemp(prefix="other-", dir=FOLDER)
+    done = run([*COPY, to, f"sqlite:{other}"], "", 200)
+    check(f"{what}: nor is it copied", done.code == 1 and "only a part" in done.err, done)
+    start_scheduler(other).stop()
+    done = run([*COPY, f"sqlite:{FOLDER}/many", to], "", 200)
+    check(f"{what}: nor is more added to it", done.code == 1 and "already" in done.err, done)
+
+
+def stop_copying(what, to, has_some):
+    """Send SIGTERM when some rows are there."""
+    with subprocess.Popen([*COPY, f"sqlite:{FOLDER}/many", to]) as program:
+        check(f"{what}: rows are copied", eventually(has_some))
+        program.terminate()
+        same(f"{what}: it ends", program.wait(PATIENCE), -signal.SIGTERM)
+
+
+def copied_in_part(folder):
+    start_scheduler(f"{folder}/many").stop()
+    with contextlib.closing(sqlite3.connect(f"{folder}/many/scheduler.db", isolation_level=None)) as db:
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO fence VALUES(?, '0')", [(f"{i:0250}",) for i in range(MANY)])
+        db.execute("COMMIT")
+
+    place = f"{folder}/tight"
+    what = "a disk that is full before the end"
+    if is_small(place):
+        try:
+            done = run([*COPY, f"sqlite:{folder}/many", f"sqlite:{place}/data"], "", 200)
+            check(f"{what}: it is said", done.code == 1 and "full" in done.err.splitlines()[-1], done)
+            subprocess.run(["mount", "-o", "remount,size=100m", place], check=True)
+            check_part(what, f"sqlite:{place}/data", "--store", f"sqlite:{place}/data")
+        finally:
+            subprocess.run(["umount", "-l", place], check=True)
+    else:
+        skip(what, "mounting is not allowed")
+
+    what, to = "SIGTERM before the end", f"{folder}/to"
+    start_scheduler(to).stop()
+    sql(to, f"CREATE TRIGGER hangs BEFORE INSERT ON fence WHEN NEW.machine = '{MANY - 100:0250}' BEGIN SELECT "
+            "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c); END")
+    with contextlib.closing(sqlite3.connect(f"{to}/scheduler.db")) as db:
+        stop_copying(what, f"sqlite:{to}", lambda: db.execute("SELECT count(*) FROM fence").fetchone()[0])
+    sql(to, "DROP TRIGGER hangs")
+    check_part(what, f"sqlite:{to}", "--store", f"sqlite:{to}")
+
+    what = "SIGTERM before the end, to etcd"
+    if not ETCD:
+        skip(what, "etcd is not installed (Debian: etcd-server)")
+        return
+    with Etcd() as cluster:
+        relay = Relay(cluster.members[0].client)
+
+        def has_some():
+            """Count the fences, and let nothing more through when there are some."""
+            done = run(["curl", "--silent", "--noproxy", "*", "--data", json.dumps(
+                {"key": base64.b64encode(b"/numastow/f/").decode(),
+                 "range_end": base64.b64encode(b"/numastow/f0").decode(), "count_only": True}),
+                        f"{cluster.urls}/v3/kv/range"], "")
+            if '"count"' in done.out:
+                relay.mode = "silent"
+            return relay.mode == "silent"
+        stop_copying(what, f"etcd:{relay.url}", has_some)
+        relay.close()
+        check_part(what, f"etcd:{cluster.urls}", *cluster.options(lease="20s"))
+
+
 with Temp() as temp:
+    FOLDER = temp
     copied(temp)
+    copied_in_part(temp)
     full_disk(temp)
     full_etcd(temp)
     faulty_etcd(temp)

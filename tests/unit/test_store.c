@@ -518,6 +518,39 @@ static void a_flipped_byte_in_the_database_does_not_crash(void **state)
 	free(wal.bytes);
 }
 
+/* What the log grew by while another program read is given back. */
+static void the_log_of_a_long_read_shrinks(void **state)
+{
+	_cleanup_free_ char *large = calloc(1, 1 << 20);
+	struct stow_store *store;
+	char path[256], log[256];
+	struct seen seen;
+	struct stat st;
+	sqlite3 *db;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	path_of(*state, "scheduler.db", path);
+	path_of(*state, "scheduler.db-wal", log);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT * FROM reservation", NULL, NULL, NULL),
+			 SQLITE_OK);
+	for (uint64_t id = 2; id < 66; id++) {
+		struct stow_writes *writes = stow_writes_new();
+
+		assert_int_equal(stow_writes_reservation(writes, id, large, 1 << 20, "r"), 0);
+		assert_int_equal(commit(store, writes, NULL), 0);
+	}
+	assert_int_equal(stat(log, &st), 0);
+	assert_true(st.st_size > 64 << 20);
+	sqlite3_close(db);
+	for (uint64_t id = 66; id < 70; id++)
+		assert_int_equal(store_one(store, id, NULL), 0);
+	assert_int_equal(stat(log, &st), 0);
+	assert_true(st.st_size <= 32 << 20);
+	stow_store_close(store);
+}
+
 static void a_file_that_is_no_store_is_left_alone(void **state)
 {
 	static const char text[] = "this is not a database at all, but somebody may need it\n";
@@ -1347,6 +1380,7 @@ int main(void)
 		ENTRY(a_torn_end_loses_the_end_only),
 		ENTRY(a_flipped_byte_in_the_log_ends_it_there),
 		ENTRY(a_flipped_byte_in_the_database_does_not_crash),
+		ENTRY(the_log_of_a_long_read_shrinks),
 		ENTRY(a_file_that_is_no_store_is_left_alone),
 		ENTRY(a_newer_store_is_refused_and_left_alone),
 		ENTRY(an_old_store_is_read_and_taken_along),
