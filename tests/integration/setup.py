@@ -288,6 +288,8 @@ def check_crio(folder):
     host.setup("crio", "--undo")
     # As `make install` puts them, with a CRI-O that looks elsewhere.
     host = Host(folder, "crio2", {main: "[crio.runtime]\nhooks_dir = ['/opt/hooks']\n",
+                                  # CRI-O reads all files below, those of "50" before "50-x".
+                                  "/etc/crio/crio.conf.d/50/x": "[crio.runtime]\nhooks_dir = ['/opt/less']\n",
                                   "/etc/crio/crio.conf.d/50-x": "[crio.runtime]\nhooks_dir = ['/opt/more']\n", **installed})
     round_trip("crio with other folders", host, "crio",
                lambda: same("the folder of the installed hooks is added",
@@ -295,7 +297,7 @@ def check_crio(folder):
     host = Host(folder, "crio3", {main: "", **installed})
     check("crio with installed hooks: there is nothing to change",
           host.setup("crio").out == "There is nothing to change.\n" and host.setup("crio", "--check").code == 0)
-    host.write("/etc/crio/crio.conf.d/zz", "[crio.runtime]\ncdi_spec_dirs = ['/x']\n")
+    host.write("/etc/crio/crio.conf.d/zz/.kept", "[crio.runtime]\ncdi_spec_dirs = ['/x']\n")
     done = host.setup("crio")
     check("crio: a later file overrides it: one line", done.one_line() and "overrides cdi_spec_dirs" in done.err, done)
 
