@@ -146,9 +146,9 @@ static void print_text(const struct stow_findings *findings, enum stow_finding_l
 	(void)stow_rules(&rules);
 	for (int i = 0; i < STOW_FINDING_LEVELS; i++)
 		n[i] = stow_findings_count(findings, i);
-	printf("%zu rule%s: %zu problem%s, %zu of advice, %zu of information%s\n",
-	       rules - findings->n_unexamined, rules - findings->n_unexamined == 1 ? "" : "s", n[0],
-	       n[0] == 1 ? "" : "s", n[1], n[2],
+	rules -= findings->n_unexamined;
+	printf("%zu rule%s. Problems: %zu, advice: %zu, information: %zu%s\n", rules,
+	       rules == 1 ? "" : "s", n[0], n[1], n[2],
 	       findings->seconds > 0 ? "" : "; without /proc/uptime no rate is known");
 }
 

@@ -95,6 +95,23 @@ bool stow_text_field(const char *text, const char *key, char *buf, size_t size)
 	return false;
 }
 
+void stow_text_process_name(const char *status, char *buf, size_t size)
+{
+	char escaped[256], *to = buf;
+
+	buf[0] = '\0';
+	if (!stow_text_field(status, "Name", escaped, sizeof(escaped)))
+		return;
+	for (const char *p = escaped; *p && to < buf + size - 1; p++) {
+		if (*p == '\\' && (p[1] == 'n' || p[1] == '\\'))
+			*to++ = *++p == 'n' ? '\n' : '\\';
+		else
+			*to++ = *p;
+	}
+	*to = '\0';
+	stow_text_clean(buf, size - 1);
+}
+
 bool stow_text_has_word(const char *list, const char *word)
 {
 	static const char separators[] = " ,\n";

@@ -33,6 +33,11 @@ const char *stow_text_quote(const char *text, char *buf, size_t size);
  * without, and copy its value, truncated to the buffer. False: there is no such line. */
 bool stow_text_field(const char *text, const char *key, char *buf, size_t size);
 
+/* Copy the name of a process from its /proc/PID/status, cleaned: as stow_text_clean() leaves what
+ * /proc/PID/comm has. (In status the kernel writes "\n" for a newline and "\\" for a backslash.)
+ * "" if there is none. */
+void stow_text_process_name(const char *status, char *buf, size_t size);
+
 /* json-c ends the name of an object's member at the escape \u0000, and so takes it for another
  * name. Make a copy of a JSON text in which \uFFFD stands for it in names; NULL, and 0, if none has
  * it. -ENOMEM. */

@@ -110,9 +110,9 @@ static int read_process(struct stow_root *root, struct stow_huge_users *users, p
 		    0 ||
 	    !stow_parse_kib(status, "HugetlbPages", &bytes) || !bytes)
 		return 0;
-	if (!stow_text_field(status, "Name", process.name, sizeof(process.name)))
+	stow_text_process_name(status, process.name, sizeof(process.name));
+	if (!*process.name)
 		snprintf(process.name, sizeof(process.name), "?");
-	stow_text_clean(process.name, sizeof(process.name) - 1);
 	return read_maps(root, users, &process, bytes, err);
 }
 

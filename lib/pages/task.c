@@ -144,8 +144,7 @@ static bool read_status(struct stow_root *root, pid_t pid, struct stow_task *tas
 	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/proc/%d/task/%d/status",
 			   (int)pid, (int)task->tid) < 0)
 		return false;
-	if (stow_text_field(text, "Name", task->name, sizeof(task->name)))
-		stow_text_clean(task->name, sizeof(task->name) - 1);
+	stow_text_process_name(text, task->name, sizeof(task->name));
 	(void)stow_allowed_parse(text, &allowed, NULL);
 	task->cpus = allowed.cpus;
 	task->mems = allowed.mems;

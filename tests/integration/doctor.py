@@ -487,7 +487,7 @@ def check_output(temp):
     done = doctor(machine)
     same("problems come first", re.findall(r"^(problem|advice|information)  ", done.out, re.M),
          ["problem", "advice", "information"])
-    check("the last line counts", "1 problem, 1 of advice, 1 of information" in done.out.splitlines()[-1], done.out)
+    check("the last line counts", "Problems: 1, advice: 1, information: 1" in done.out.splitlines()[-1], done.out)
     check("piped text has no colours", "\033" not in done.out)
     same("--quiet says it with the exit code", (doctor(machine, "-q").out, doctor(machine, "-q").code), ("", 4))
     same("--level", [f["level"] for f in findings(machine, "--level", "problem")[1]["findings"]], ["problem"])

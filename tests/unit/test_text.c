@@ -5,6 +5,29 @@
 #include "base/parse.h"
 #include "base/text.h"
 
+TEST(names_of_processes_are_those_of_comm)
+{
+	static const struct {
+		const char *status, *name;
+	} cases[] = {
+		{ "Name:\tdb\nUmask:\t0022\n", "db" },
+		{ "Name:\ta\\nb\n", "a?b" },	 /* comm has a newline */
+		{ "Name:\ta\\\\nb\n", "a\\nb" }, /* a backslash and an n */
+		{ "Name:\t\\\\\n", "\\" },
+		{ "Name:\ta\\", "a\\" },
+		{ "Name:\t\x1b[2J\n", "?[2J" },
+		{ "Name:\t\n", "" },
+		{ "Umask:\t0022\n", "" },
+		{ "Name:\tlonger than it\n", "longer " },
+	};
+	char buf[8];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		stow_text_process_name(cases[i].status, buf, sizeof(buf));
+		assert_string_equal(buf, cases[i].name);
+	}
+}
+
 TEST(texts_are_cleaned)
 {
 	static const struct {
