@@ -17,6 +17,8 @@ v2-vmem         2 nodes, and a virtio-mem device of up to 1 GiB on node 1, that 
 v2-dax          2 nodes, and 640 MiB of persistent memory on node 1, for dax and kmem
 v2-far          2 nodes with CPUs and memory; node 2 has a DIMM of 512 MiB and nothing else, its blocks offline
 v1-far          the same with cgroup v1
+v1-cpus         2 nodes; node 1 has 1 CPU at boot, and can be given 3 more; cgroup v1
+v2-cpus         the same with cgroup v2
 v2-hmat         2 nodes with CPUs, node 2 memory only; an HMAT, a memory-side cache before node 2, slots for DIMMs'
 
 # distances A,B=VALUE... - for vm_qemu; one value holds for both directions unless the other is given.
@@ -152,6 +154,11 @@ vm_shape()
 		vm_distances 0,2=17 1,2=28
 		vm_qemu+=(-object memory-backend-ram,id=dimm0-mem,size=512M
 			-device pc-dimm,id=dimm0,memdev=dimm0-mem,node=2)
+		;;
+	v1-cpus | v2-cpus)
+		vm_cgroup=${1%%-*}
+		vm_two_nodes
+		vm_qemu+=(-smp 5,maxcpus=8,sockets=2,cores=4,threads=1)
 		;;
 	v2-hmat)
 		vm_qemu=(-M "q35,hmat=on" -smp 8,sockets=2,cores=4,threads=1 -m 3G,slots=4,maxmem=8G)
