@@ -106,52 +106,70 @@ static void print_table(const struct stow_topology *t, const struct group *group
 	}
 }
 
-/* Find the smallest distance above `above` from a group to other nodes, and these nodes. -1:
- * none. */
-static int next_distance(const struct stow_topology *t, const struct group *from, int above,
-			 struct stow_idset *ret)
+/* Another node, as seen from one. */
+struct near {
+	int distance;
+	int id;
+};
+
+static int compare_near(const void *a, const void *b)
 {
-	int next = -1;
+	const struct near *x = a, *y = b;
 
-	*ret = (struct stow_idset){ 0 };
-	for (size_t j = 0; j < t->n_nodes; j++) {
-		int d = distance(t, from->first, j);
-
-		if (j == from->first || d <= above || (next >= 0 && d > next))
-			continue;
-		if (d != next)
-			*ret = (struct stow_idset){ 0 };
-		next = d;
-		stow_idset_add(ret, t->nodes[j].id);
-		/* Other nodes of its group are at that distance, too. */
-		if (j == from->first + 1 && from->n > 1)
-			stow_idset_add(ret, t->nodes[from->first].id);
-	}
-	return next;
+	return x->distance != y->distance ? x->distance - y->distance : x->id - y->id;
 }
 
-/* Print lists, when a table would be too wide: for each group the nodes by distance. */
+/* Sort the other nodes by their distance from the first one of a group. Return their number. */
+static size_t sort_near(const struct stow_topology *t, const struct group *from, struct near *near)
+{
+	size_t n = 0;
+
+	for (size_t j = 0; j < t->n_nodes; j++)
+		if (j != from->first)
+			near[n++] = (struct near){ distance(t, from->first, j), t->nodes[j].id };
+	qsort(near, n, sizeof(*near), compare_near);
+	return n;
+}
+
+/* Print the nodes by their distance from a group, in lines of `width` columns. */
+static int print_list(const struct stow_topology *t, const struct group *from,
+		      const struct near *near, size_t n, size_t width)
+{
+	size_t column = (size_t)printf("  from %s  %d: itself", from->label,
+				       distance(t, from->first, from->first));
+
+	for (size_t k = 0; k < n;) {
+		_cleanup_free_ char *list = NULL;
+		struct stow_idset at = { 0 };
+		int d = near[k].distance;
+
+		for (; k < n && near[k].distance == d; k++)
+			stow_idset_add(&at, near[k].id);
+		/* Other nodes of its group are at that distance, too. */
+		if (from->n > 1 && d == distance(t, from->first, from->first + 1))
+			stow_idset_add(&at, t->nodes[from->first].id);
+		list = stow_idset_to_list(&at);
+		if (!list)
+			return -ENOMEM;
+		/* the list, the distance, two blanks */
+		if (column + strlen(list) + 8 > width)
+			column = (size_t)printf("\n%*s", 8, "");
+		column += (size_t)printf("  %d: %s", d, list);
+	}
+	putchar('\n');
+	return 0;
+}
+
+/* Print lists, when a table would be too wide. */
 static int print_lists(const struct stow_topology *t, const struct group *groups, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		size_t column = (size_t)printf("  from %s  %d: itself", groups[i].label,
-					       distance(t, groups[i].first, groups[i].first));
-		struct stow_idset at;
+	_cleanup_free_ struct near *near = calloc(t->n_nodes, sizeof(*near));
+	size_t width = topology_width(TOPOLOGY_LINE_WIDTH);
+	int r = near ? 0 : -ENOMEM;
 
-		for (int d = next_distance(t, &groups[i], -1, &at); d >= 0;
-		     d = next_distance(t, &groups[i], d, &at)) {
-			_cleanup_free_ char *list = stow_idset_to_list(&at);
-
-			if (!list)
-				return -ENOMEM;
-			/* the list, the distance, two blanks */
-			if (column + strlen(list) + 8 > topology_width(TOPOLOGY_LINE_WIDTH))
-				column = (size_t)printf("\n%*s", 8, "");
-			column += (size_t)printf("  %d: %s", d, list);
-		}
-		putchar('\n');
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = print_list(t, &groups[i], near, sort_near(t, &groups[i], near), width);
+	return r;
 }
 
 static void print_heading(const struct stow_topology *t)
