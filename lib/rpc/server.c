@@ -256,9 +256,10 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options,
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ping),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-		/* Accept a client's pings at twice the server's own rate; more is
-		 * ENHANCE_YOUR_CALM. */
-		rpc_integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, ping / 2),
+		/* The guard counts the bytes of pings. The core would end a connection that sends
+		 * too many, but while its peer does not read, it adds an error for each ping to
+		 * those before: half a gigabyte for four megabytes of pings. */
+		rpc_integer(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0),
 		rpc_integer(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
 		RPC_NO_COMPRESSION,
 		RPC_SMALL_WINDOW,

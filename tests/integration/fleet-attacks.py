@@ -24,7 +24,8 @@ from daemons import PATIENCE, free_port, tls
 from fleetlib import (MIB, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
                       numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same, skip
-from peerlib import DATA, END_STREAM, WINDOW, Peer, announced, frame
+from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, SETTINGS, WINDOW, Peer, announced,
+                     field, frame, headers)
 
 FULL = "--full" in sys.argv[1:]
 ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
@@ -450,13 +451,81 @@ def readers(path):
     return peers
 
 
+def flood(path, message, connections=8):
+    """Send a frame again and again, until the other side takes no more of it, and read no answer."""
+    peers = [Peer(path) for _ in range(connections)]
+    for peer in peers:
+        peer.sock.settimeout(1)
+        for _ in range(500):
+            if not peer.say(message * 1000):
+                break
+    return peers
+
+
+def pings(path):
+    return flood(path, frame(PING, 0, 0, bytes(8)))
+
+
+def settings(path):
+    return flood(path, frame(SETTINGS, 0, 0))
+
+
+def resets(path):
+    """Open streams, and reset each at once (CVE-2023-44487)."""
+    peers = [Peer(path) for _ in range(8)]
+    for peer in peers:
+        peer.sock.settimeout(1)
+        for _ in range(2000):
+            if not peer.say(frame(RESET, 0, peer.call(EXPLAIN), struct.pack(">I", 8))):
+                break
+    return peers
+
+
+def fields(path):
+    """Calls with two hundred kilobytes of header fields, and one whose fields never end."""
+    peers, many = [Peer(path) for _ in range(12)], b"".join(field(f"x-{i:03}", "v" * 100) for i in range(150))
+    for i, peer in enumerate(peers):
+        peer.sock.settimeout(1)
+        for _ in range(20 if i % 3 else 1):
+            stream, peer.next = peer.next, peer.next + 2
+            said = peer.say(frame(HEADERS, 0, stream, headers(EXPLAIN)))
+            for _ in range(12 if i % 3 else 4000):
+                said = said and peer.say(frame(CONTINUATION, 0, stream, many))
+            if not said or not i % 3 or not peer.say(frame(CONTINUATION, END_HEADERS, stream, many)):
+                break
+    return peers
+
+
+def halves(path):
+    """Calls that end before their message, and connections whose sending half is closed after whole calls."""
+    peers = [Peer(path) for _ in range(100)]
+    for i, peer in enumerate(peers):
+        peer.sock.settimeout(1)
+        for _ in range(20):
+            if i % 2:
+                peer.ask(EXPLAIN)
+                continue
+            for method in (EXPLAIN, WATCH):
+                peer.say(frame(HEADERS, END_HEADERS | END_STREAM, peer.next, headers(method)))
+                peer.next += 2
+        if i % 2:
+            try:
+                peer.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has closed the connection
+    return peers
+
+
+ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, readers, pings, settings, resets, fields, halves)}
+
+
 def attack_until_told(name, *words):
     """Do this as another user, in the program that as_stranger() has started, until its standard input ends."""
     if not os.geteuid():
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-    kept = {"silent": silent, "unfinished": unfinished, "readers": readers}[name](*map(json.loads, words))
+    kept = ATTACKS[name](*map(json.loads, words))
     print("x", flush=True)
     sys.stdin.read()
     del kept
@@ -510,6 +579,10 @@ def check_agent(folder):
         under_attack(program, "3000 silent connections", "silent", 3000)
         under_attack(program, "512 unfinished messages", "unfinished")
         under_attack(program, "12000 readers that do not read", "readers", most=60 * MIB)
+        for what, attack in (("pings whose answers nobody reads", "pings"), ("settings without end", "settings"),
+                             ("streams that are reset", "resets"), ("header fields without end", "fields"),
+                             ("half-closed calls and connections", "halves")):
+            under_attack(program, what, attack)
         check_gzip(program, stub)
 
 
