@@ -141,7 +141,7 @@ static bool take_field(struct stow_span line, struct stow_field *ret)
 	if (ret->bytes && __builtin_mul_overflow(ret->value, 1024, &ret->value))
 		return false;
 	stow_span_blanks(&line);
-	return line.p == line.end;
+	return line.p == line.end && *ret->name; /* "": it begins with a NUL */
 }
 
 int stow_fields_parse(const char *text, size_t len, struct stow_field **ret, size_t *ret_n,
