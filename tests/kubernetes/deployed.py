@@ -7,8 +7,8 @@ removal.
 usage: tests/kubernetes/deployed.py [--systemd] [--next FOLDER]
 
 With --systemd the machine has systemd, and kubelet its cgroup driver; without, the component without-systemd is used.
-With --next the update is to the programs of that folder, such as an earlier commit's build/release; without, to the same
-programs.
+With --next the update is to the programs of that folder, such as an earlier commit's build/release, but not below /tmp, which
+the machine has for itself; without, to the same programs.
 """
 import os
 import shutil
