@@ -127,7 +127,8 @@ static int show(const struct asked *asked, struct stow_err *err)
 					err);
 	if (r == 0 && !list.n_blocks)
 		r = stow_err_set(err, EOPNOTSUPP,
-				 "this kernel has no memory blocks (no memory hotplug)");
+				 "/sys/devices/system/memory has no memory blocks: no memory "
+				 "hotplug, or no sysfs");
 	if (r == 0)
 		r = choose_rows(&view, &asked->nodes, err);
 	if (r < 0)

@@ -209,7 +209,8 @@ int online_choose(const struct stow_memblocks *list, const struct online_asked *
 	*ret = (struct online_choice){ 0 };
 	if (!list->n_blocks)
 		return stow_err_set(err, EOPNOTSUPP,
-				    "this kernel has no memory blocks (no memory hotplug)");
+				    "/sys/devices/system/memory has no memory blocks: no memory "
+				    "hotplug, or no sysfs");
 	if (!stow_idset_empty(&asked->nodes) && (range || digits))
 		return stow_err_set(err, EINVAL, "--node is for a size, and \"%.64s\" is none",
 				    asked->what);

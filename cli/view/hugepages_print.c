@@ -242,7 +242,7 @@ int huge_view_print(const struct huge_view *view, struct stow_err *err)
 	int r = 0;
 
 	if (!view->n_pools)
-		fprintf(stderr, "numastow: this machine has no pools of hugepages\n");
+		fprintf(stderr, "numastow: /sys/kernel/mm/hugepages has no pools of hugepages\n");
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(sections) && r == 0 && (!one || i == 0); i++)
 		r = print_section(view, &sections[i], err);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(counters) && r == 0 && !one; i++) {

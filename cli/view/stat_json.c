@@ -36,12 +36,13 @@ static void put_nodes(const struct stat_view *view, const struct stat_view *befo
 	json_object *nodes = json_object_new_array(), *machine = json_object_new_object();
 
 	for (size_t i = 0; i < view->n_nodes; i++) {
+		const struct stat_node *node = &view->nodes[i],
+				       *old = stat_view_node(before, node->node);
 		json_object *o = json_object_new_object();
 
-		json_put(w, o, "node", json_object_new_int(view->nodes[i].node));
-		put_counters(w, o, stow_node_counter_names, view->nodes[i].counters,
-			     before && i < before->n_nodes ? before->nodes[i].counters : NULL,
-			     seconds);
+		json_put(w, o, "node", json_object_new_int(node->node));
+		put_counters(w, o, stow_node_counter_names, node->counters,
+			     old ? old->counters : NULL, seconds);
 		json_append(w, nodes, o);
 	}
 	json_put(w, all, "counted", json_object_new_boolean(view->counted));

@@ -79,14 +79,6 @@ static uint64_t counter(const struct stat_node *node, int column)
 				     : node->counters[counters[column]];
 }
 
-static const struct stat_node *same_node(const struct stat_view *view, int node)
-{
-	for (size_t i = 0; view && i < view->n_nodes; i++)
-		if (view->nodes[i].node == node)
-			return &view->nodes[i];
-	return NULL;
-}
-
 static double seconds_between(const struct stat_view *before, const struct stat_view *view)
 {
 	return (double)stow_clock_elapsed(before->read_ns, view->read_ns) / (double)STOW_SECOND;
@@ -118,7 +110,7 @@ static int print_nodes(const struct stat_view *view, const struct stat_view *bef
 		return r;
 	for (size_t i = 0; i < view->n_nodes; i++) {
 		const struct stat_node *node = &view->nodes[i];
-		const struct stat_node *old = same_node(before, node->node);
+		const struct stat_node *old = stat_view_node(before, node->node);
 		struct cli_row *row;
 		bool any = !view->nonzero;
 

@@ -76,6 +76,14 @@ static void read_machine(struct stow_root *root, struct stat_view *view)
 	view->read_ns = stow_clock_monotonic();
 }
 
+const struct stat_node *stat_view_node(const struct stat_view *view, int node)
+{
+	for (size_t i = 0; view && i < view->n_nodes; i++)
+		if (view->nodes[i].node == node)
+			return &view->nodes[i];
+	return NULL;
+}
+
 uint64_t stat_demoted(const uint64_t counters[STOW_NODE_COUNTERS])
 {
 	uint64_t sum = STOW_UNKNOWN;

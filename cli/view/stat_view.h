@@ -83,6 +83,8 @@ int stat_view_read(struct stow_root *root, struct stat_view *view, char **words,
 		   struct stow_err *err);
 void stat_view_done(struct stat_view *view);
 
+/* Return a node of a view, which may be NULL; NULL: it is not there. */
+const struct stat_node *stat_view_node(const struct stat_view *view, int node);
 /* Sum up the demotions of a node, of all kinds; STOW_UNKNOWN: none is known. */
 uint64_t stat_demoted(const uint64_t counters[STOW_NODE_COUNTERS]);
 /* Return the sum of a process's pages on a node, or on all nodes that are shown (-1). */

@@ -95,12 +95,16 @@ static void put_balancing(const struct top_view *view, struct top_frame *frame)
 		top_frame_label(frame, "balancing", "on");
 	else if (local < 0)
 		top_frame_label(frame, "balancing", "on: no hinting faults");
+	else if (migrated < 0)
+		top_frame_label(frame, "balancing",
+				"%.0f %% of accesses local (estimate, of %llu hinting faults)",
+				local, (unsigned long long)faults);
 	else
 		top_frame_label(
 			frame, "balancing",
 			"%.0f %% of accesses local (estimate, of %llu hinting faults); %.0f "
 			"pages/s migrated",
-			local, (unsigned long long)faults, migrated < 0 ? 0 : migrated);
+			local, (unsigned long long)faults, migrated);
 }
 
 static void put_machine(const struct top_view *view, const char *clock, struct top_frame *frame)

@@ -25,8 +25,7 @@ static uint64_t grown_between(const char *before, const char *now, const char *k
 	uint64_t old = before ? stow_counter_find(before, key) : 0,
 		 new = stow_counter_find(now, key);
 
-	return old == STOW_UNKNOWN || new == STOW_UNKNOWN ? STOW_UNKNOWN
-							  : stow_saturating_sub(new, old);
+	return old == STOW_UNKNOWN || new == STOW_UNKNOWN || new < old ? STOW_UNKNOWN : new - old;
 }
 
 uint64_t doctor_grown(const struct doctor *d, const char *key)

@@ -178,11 +178,19 @@ static bool take_value(struct stow_knob_setting *s, char *text)
 	return false;
 }
 
-/* Say why a file cannot be found: below debugfs that need not mean that the kernel lacks it. */
+/* Say why a file cannot be found. Without its file system that does not mean that the kernel lacks
+ * it. */
 static void explain_missing(struct stow_root *root, struct stow_knob_setting *s)
 {
-	int r;
+	const char *mount = strncmp(s->path, "/proc/", 6) == 0 ? "/proc/sys" : "/sys";
+	int r = stow_root_exists(root, "%s", mount);
 
+	if (r != 1) {
+		s->state = STOW_KNOB_HIDDEN;
+		snprintf(s->why, sizeof(s->why), "%s %s", mount,
+			 r == 0 ? "is not there" : "cannot be read");
+		return;
+	}
 	s->state = STOW_KNOB_ABSENT;
 	snprintf(s->why, sizeof(s->why), "this kernel does not have it%s%s%s",
 		 s->knob->since ? " (since " : "", s->knob->since ? s->knob->since : "",

@@ -328,14 +328,6 @@ static int read_nodes(struct stow_root *root, struct stow_topology *t, struct st
 	return r < 0 ? r : read_memory(root, t, err);
 }
 
-static bool nothing_there(const struct stow_topology *t)
-{
-	for (size_t i = 0; i < t->n_nodes; i++)
-		if (t->nodes[i].mem_total)
-			return false;
-	return stow_idset_empty(&t->online);
-}
-
 int stow_topology_read(struct stow_root *root, unsigned int flags,
 		       struct stow_topology **ret_topology, struct stow_err *err)
 {
@@ -346,13 +338,14 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 	if (!t)
 		return stow_err_sys(err, ENOMEM, "reading the topology");
 	r = stow_online_cpus(root, &t->online, &inner);
+	/* Where sysfs is not mounted, too; nothing that would be assumed instead is true. */
+	if (r == 0 && stow_idset_empty(&t->online))
+		r = stow_err_set(&inner, ENODATA, "%s/sys/devices/system/cpu has no CPU",
+				 root->live ? "" : root->prefix);
 	if (r == 0)
 		r = read_isolated_cpus(root, t, &inner);
 	if (r == 0)
 		r = read_nodes(root, t, &inner);
-	if (r == 0 && nothing_there(t))
-		r = stow_err_set(&inner, ENODATA, "neither CPUs nor memory found in %s",
-				 root->live ? "/sys" : root->prefix);
 	if (r == 0)
 		r = read_distances(root, t, &inner);
 	if (r == 0 && flags & STOW_TOPOLOGY_AVAILABLE)

@@ -5,6 +5,7 @@ files that make no sense, more nodes than a screen is wide for."""
 import json
 import os
 import re
+import shutil
 import subprocess
 
 from harness import BUILD, GIB, Machine, Temp, add_memory, check, finish, hook, run, same
@@ -192,6 +193,53 @@ def check_unreadable(temp):
           result.one_line() and f"{CPU}/online is longer than" in result.err, str(result))
 
 
+def check_without(temp):
+    """Without /sys or /proc: one line says so, and nothing is shown that was not read."""
+    for lacks, found in (("sys", "/sys/devices/system/cpu has no CPU"), ("proc", "/proc")):
+        machine = Machine(f"{temp}/no-{lacks}", cpus=4, memory=GIB)
+        shutil.rmtree(machine.file(f"/{lacks}"))
+        for words in ([["topology"], ["topology", "--json"], ["topology", "--table"], ["topology", "--tree"], ["topology", "--svg", "/dev/null"],
+                       ["topology", "--firmware"], ["explain", "cpus=1"]] if lacks == "sys" else [["show"], ["zones"], ["stat", "x"]]):
+            done = numastow(machine, *words)
+            check(f"no /{lacks}: {' '.join(words)}", done.one_line() and found in done.err and not done.out, done)
+        done = numastow(machine, "settings", "--json")
+        states = {s["name"]: (s["state"], s["reason"]) for s in json.loads(done.out)["settings"]}
+        name = "swappiness" if lacks == "proc" else "transparent_hugepage/enabled"
+        same(f"no /{lacks}: whether the kernel has a setting is unknown", states[name],
+             ("hidden", f"{'/proc/sys' if lacks == 'proc' else '/sys'} is not there"))
+
+
+def put_counters(machine, nodes):
+    for node, hits in nodes.items():
+        machine.write(f"{NODE}/node{node}/numastat", f"numa_hit {hits}\nnuma_miss 5\n")
+
+
+def check_backward(temp):
+    """A counter that runs backward has no rate, and a node that goes does not have its successor's."""
+    machine = Machine(f"{temp}/backward", nodes=3, cpus=6, memory=GIB)
+    put_counters(machine, {0: 100, 1: 1000000, 2: 5000000})
+    with subprocess.Popen([NUMASTOW, "stat", "--sysroot", machine.path, "--json", "--watch=100ms"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as program:
+        def rates(wanted):
+            """The rates of hits by node, when such nodes are first shown with rates; None: they are not."""
+            text, left = "", 200
+            while left and (line := program.stdout.readline()):
+                text += line
+                if line == "}\n":
+                    said, text, left = json.loads(text), "", left - 1
+                    found = {n["node"]: n.get("per_second", {}).get("numa_hit") for n in said["nodes"]}
+                    if wanted(said, found):
+                        return found
+            return None
+        check("rates", rates(lambda _, found: found == {0: 0, 1: 0, 2: 0}) is not None)
+        put_counters(machine, {0: 10})
+        check("a counter that ran backward has no rate", rates(lambda _, found: found == {0: None, 1: 0, 2: 0}) is not None)
+        machine.write(f"{NODE}/online", "0,2\n")
+        shutil.rmtree(machine.file(f"{NODE}/node1"))
+        same("a node that is left has its own rates", rates(lambda said, _: len(said["nodes"]) == 2), {0: 0, 2: 0})
+        program.terminate()
+
+
 def check_no_tree():
     for command in COMMANDS:
         result = run([NUMASTOW, command[0], "--sysroot", "/nowhere", *command[1:]], "")
@@ -260,5 +308,7 @@ with Temp() as where:
     check_assumed(where)
     check_unreadable(where)
     check_no_tree()
+    check_without(where)
+    check_backward(where)
     check_many_nodes(where)
 finish()
