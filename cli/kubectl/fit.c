@@ -30,6 +30,29 @@ void kubectl_wanted_of(const struct kubectl_pod *pod, struct kubectl_wanted *ret
 
 /* --- one NUMA node -------------------------------------------------------- */
 
+static bool tolerates(const struct kubectl_choice *choice, const struct kubectl_taint *taint)
+{
+	for (size_t i = 0; i < choice->n_tolerations; i++) {
+		const struct kubectl_toleration *to = &choice->tolerations[i];
+
+		if ((!*to->key || strcmp(to->key, taint->key) == 0) &&
+		    (!*to->effect || strcmp(to->effect, taint->effect) == 0) &&
+		    (to->exists || strcmp(to->value, taint->value) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* Return whether one of its taints keeps a claim off a device. */
+static bool keeps_off(const struct kubectl_device *device, const struct kubectl_choice *choice)
+{
+	for (size_t i = 0; i < device->n_taints; i++)
+		if (strcmp(device->taints[i].effect, "None") != 0 &&
+		    !tolerates(choice, &device->taints[i]))
+			return true;
+	return false;
+}
+
 /* Return the index of a capacity, or -1. */
 static int index_of(const struct kubectl_device *device, const char *name)
 {
@@ -42,8 +65,7 @@ static int index_of(const struct kubectl_device *device, const char *name)
 bool kubectl_find_shortfall(const struct kubectl_device *device,
 			    const struct kubectl_choice *choice, struct kubectl_shortfall *ret)
 {
-	*ret = (struct kubectl_shortfall){ .tainted =
-						   kubectl_tainted(device) && !choice->tolerates };
+	*ret = (struct kubectl_shortfall){ .tainted = keeps_off(device, choice) };
 	for (size_t i = 0; i < choice->amounts.n; i++) {
 		const struct kubectl_amount *asked = &choice->amounts.list[i];
 		int at = index_of(device, asked->name);
@@ -78,7 +100,7 @@ static bool take(struct search *s, size_t i, const struct kubectl_choice *choice
 	uint64_t after[KUBECTL_AMOUNTS];
 
 	memcpy(after, s->taken[i], sizeof(after));
-	if (!back && kubectl_tainted(device) && !choice->tolerates)
+	if (!back && keeps_off(device, choice))
 		return false;
 	for (size_t a = 0; a < choice->amounts.n; a++) {
 		int at = index_of(device, choice->amounts.list[a].name);
@@ -148,8 +170,7 @@ static bool in_sum(const struct kubectl_machine *machine, const struct kubectl_c
 		for (size_t i = 0; i < machine->n_devices; i++) {
 			int at = index_of(&machine->devices[i], choice->amounts.list[a].name);
 
-			if (at >= 0 &&
-			    (!kubectl_tainted(&machine->devices[i]) || choice->tolerates))
+			if (at >= 0 && !keeps_off(&machine->devices[i], choice))
 				sum = stow_saturating_add(sum, kubectl_left(&machine->devices[i],
 									    (size_t)at));
 		}

@@ -290,11 +290,3 @@ uint64_t kubectl_left(const struct kubectl_device *device, size_t i)
 {
 	return stow_saturating_sub(device->capacity.list[i].value, device->used[i]);
 }
-
-bool kubectl_tainted(const struct kubectl_device *device)
-{
-	for (size_t i = 0; i < device->n_taints; i++)
-		if (strcmp(device->taints[i].effect, "None") != 0)
-			return true;
-	return false;
-}

@@ -54,5 +54,3 @@ const struct kubectl_machine *kubectl_machines_find(const struct kubectl_machine
 						    const char *name);
 /* Return what is left of a device's i-th capacity. */
 uint64_t kubectl_left(const struct kubectl_device *device, size_t i);
-/* Return whether one of its taints keeps claims off that tolerate nothing. */
-bool kubectl_tainted(const struct kubectl_device *device);

@@ -61,23 +61,20 @@ static int read_class(struct stow_kube *kube, struct kubectl_choice *choice, str
 
 /* --- requests ------------------------------------------------------------- */
 
-/* Return whether the request's tolerations include fences. */
-static bool tolerates(struct json_object *from)
+static void read_tolerations(struct json_object *from, struct kubectl_choice *choice)
 {
 	size_t n;
 	struct json_object *list = stow_kube_list_at(from, "tolerations", &n);
 
-	for (size_t i = 0; i < n; i++) {
-		const char *key = stow_kube_text(at(list, i), "key");
-		const char *op = stow_kube_text(at(list, i), "operator");
-		const char *effect = stow_kube_text(at(list, i), "effect");
+	for (size_t i = 0; i < n && i < KUBECTL_TOLERATIONS; i++) {
+		struct kubectl_toleration *to = &choice->tolerations[choice->n_tolerations++];
 
-		if ((!key[0] || strcmp(key, KUBECTL_FENCE) == 0) &&
-		    (strcmp(op, "Exists") == 0 || !stow_kube_text(at(list, i), "value")[0]) &&
-		    (!effect[0] || strcmp(effect, "NoSchedule") == 0))
-			return true;
+		snprintf(to->key, sizeof(to->key), "%s", stow_kube_text(at(list, i), "key"));
+		snprintf(to->value, sizeof(to->value), "%s", stow_kube_text(at(list, i), "value"));
+		snprintf(to->effect, sizeof(to->effect), "%s",
+			 stow_kube_text(at(list, i), "effect"));
+		to->exists = strcmp(stow_kube_text(at(list, i), "operator"), "Exists") == 0;
 	}
-	return false;
 }
 
 static int read_choice(struct stow_kube *kube, struct json_object *from,
@@ -89,7 +86,7 @@ static int read_choice(struct stow_kube *kube, struct json_object *from,
 
 	(void)stow_kube_list_at(from, "selectors", &selectors);
 	choice->selectors = selectors > 0;
-	choice->tolerates = tolerates(from);
+	read_tolerations(from, choice);
 	choice->class = kubectl_clean(stow_kube_text(from, "deviceClassName"));
 	if (!choice->class)
 		return no_memory(err);

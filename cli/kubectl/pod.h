@@ -14,6 +14,13 @@
 #define KUBECTL_REQUESTS_MAX 32 /* of a claim */
 #define KUBECTL_CHOICES_MAX  8	/* of a request */
 #define KUBECTL_COUNT_MAX    32 /* devices of a request */
+#define KUBECTL_TOLERATIONS  16 /* of a request */
+
+/* "" matches every key or effect. */
+struct kubectl_toleration {
+	char key[80], value[64], effect[16];
+	bool exists; /* whatever the value */
+};
 
 /* What a request, or one of its alternatives, wants. */
 struct kubectl_choice {
@@ -21,7 +28,8 @@ struct kubectl_choice {
 	struct kubectl_amounts amounts;
 	uint64_t count; /* devices */
 	bool ours;	/* its class selects NUMA nodes */
-	bool tolerates; /* fences */
+	struct kubectl_toleration tolerations[KUBECTL_TOLERATIONS];
+	size_t n_tolerations;
 	bool selectors; /* the request has CEL selectors, which are not evaluated */
 	char *fault;	/* why it cannot be satisfied, whatever there is; NULL */
 };

@@ -190,6 +190,18 @@ def check_explain(bench):
                 "tolerations": [{"key": "numastow.io/fence", "operator": "Exists"}]}}], "web-2 node0 fits")):
         done = explain(bench, {"numa": "want"}, {"want": requests})
         check(f"explain: {what}", said in rows(done.out) and done.code == 0, done)
+    taint = bench.api.slices["web-2-numastow-000"]["spec"]["devices"][0]["taints"][0]
+    for effect, toleration, fits in (("NoSchedule", {"effect": "NoSchedule"}, True),
+                                     ("NoExecute", {"effect": "NoSchedule"}, False),
+                                     ("NoExecute", {"effect": "NoExecute"}, True),
+                                     ("NoExecute", {"key": "other.example/fence"}, False),
+                                     ("NoSchedule", {"operator": "Equal", "value": "x"}, False)):
+        taint["effect"] = effect
+        request = asks(cpus="1")
+        request["exactly"]["tolerations"] = [{"key": "numastow.io/fence", "operator": "Exists", **toleration}]
+        done = explain(bench, {"numa": "want"}, {"want": [request]})
+        same(f"explain: {effect}, and a toleration with {toleration}", "web-2 node0 fits" in rows(done.out), fits)
+    taint["effect"] = "NoSchedule"
     done = explain(bench, {"numa": None}, {})
     check("explain: a claim that is not made yet",
           'claim numa: it is not made yet from the ResourceClaimTemplate "t"' in rows(done.out), done)
