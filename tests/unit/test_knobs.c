@@ -167,6 +167,10 @@ TEST(a_setting_without_a_value_has_a_reason)
 	struct stow_knob_setting s = get(tree, "numa_balancing/scan_delay_ms");
 
 	assert_int_equal(s.state, STOW_KNOB_HIDDEN);
+	assert_string_equal(s.why, "/sys is not there");
+	tree_mkdir(tree, "/sys/kernel/debug");
+	s = get(tree, "numa_balancing/scan_delay_ms");
+	assert_int_equal(s.state, STOW_KNOB_HIDDEN);
 	assert_non_null(strstr(s.why, "debugfs is not mounted"));
 	tree_mkdir(tree, "/sys/kernel/debug/sched");
 	assert_int_equal(get(tree, "numa_balancing/scan_delay_ms").state, STOW_KNOB_ABSENT);
