@@ -174,6 +174,7 @@ TEST(a_setting_without_a_value_has_a_reason)
 	assert_non_null(strstr(s.why, "debugfs is not mounted"));
 	tree_mkdir(tree, "/sys/kernel/debug/sched");
 	assert_int_equal(get(tree, "numa_balancing/scan_delay_ms").state, STOW_KNOB_ABSENT);
+	tree_mkdir(tree, "/proc/sys");
 	s = get(tree, "zone_reclaim_interval");
 	assert_int_equal(s.state, STOW_KNOB_LEFT);
 	assert_string_equal(s.why, "gone; instead: zone_reclaim_mode");
