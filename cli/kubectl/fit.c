@@ -35,9 +35,9 @@ static bool tolerates(const struct kubectl_choice *choice, const struct kubectl_
 	for (size_t i = 0; i < choice->n_tolerations; i++) {
 		const struct kubectl_toleration *to = &choice->tolerations[i];
 
-		if ((!*to->key || strcmp(to->key, taint->key) == 0) &&
-		    (!*to->effect || strcmp(to->effect, taint->effect) == 0) &&
-		    (to->exists || strcmp(to->value, taint->value) == 0))
+		if ((!*to->taint.key || strcmp(to->taint.key, taint->key) == 0) &&
+		    (!*to->taint.effect || strcmp(to->taint.effect, taint->effect) == 0) &&
+		    (to->exists || strcmp(to->taint.value, taint->value) == 0))
 			return true;
 	}
 	return false;

@@ -46,19 +46,21 @@ static int64_t attribute(struct json_object *device, const char *name)
 	return stow_kube_number(value, "int", -1);
 }
 
+void kubectl_taint_read(struct json_object *object, struct kubectl_taint *ret)
+{
+	copy(ret->key, sizeof(ret->key), stow_kube_text(object, "key"));
+	copy(ret->value, sizeof(ret->value), stow_kube_text(object, "value"));
+	copy(ret->effect, sizeof(ret->effect), stow_kube_text(object, "effect"));
+}
+
 static void read_taints(struct json_object *object, struct kubectl_device *device)
 {
 	size_t n;
 	struct json_object *taints = stow_kube_list_at(object, "taints", &n);
 
-	for (size_t i = 0; i < n && device->n_taints < KUBECTL_TAINTS_MAX; i++) {
-		struct json_object *from = json_object_array_get_idx(taints, i);
-		struct kubectl_taint *taint = &device->taints[device->n_taints++];
-
-		copy(taint->key, sizeof(taint->key), stow_kube_text(from, "key"));
-		copy(taint->value, sizeof(taint->value), stow_kube_text(from, "value"));
-		copy(taint->effect, sizeof(taint->effect), stow_kube_text(from, "effect"));
-	}
+	for (size_t i = 0; i < n && device->n_taints < KUBECTL_TAINTS_MAX; i++)
+		kubectl_taint_read(json_object_array_get_idx(taints, i),
+				   &device->taints[device->n_taints++]);
 }
 
 static int read_device(struct reading *reading, struct json_object *object, const char *machine,

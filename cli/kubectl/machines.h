@@ -3,6 +3,7 @@
 
 /* The machines' NUMA nodes, from the ResourceSlices of our driver, and what claims take of them. */
 
+#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -52,5 +53,7 @@ void kubectl_machines_done(struct kubectl_machines *machines);
 /* Return the machine, or NULL. */
 const struct kubectl_machine *kubectl_machines_find(const struct kubectl_machines *machines,
 						    const char *name);
+/* Read the key, value and effect of a taint, or of a toleration, which has the same. */
+void kubectl_taint_read(struct json_object *object, struct kubectl_taint *ret);
 /* Return what is left of a device's i-th capacity. */
 uint64_t kubectl_left(const struct kubectl_device *device, size_t i);

@@ -69,10 +69,7 @@ static void read_tolerations(struct json_object *from, struct kubectl_choice *ch
 	for (size_t i = 0; i < n && i < KUBECTL_TOLERATIONS; i++) {
 		struct kubectl_toleration *to = &choice->tolerations[choice->n_tolerations++];
 
-		snprintf(to->key, sizeof(to->key), "%s", stow_kube_text(at(list, i), "key"));
-		snprintf(to->value, sizeof(to->value), "%s", stow_kube_text(at(list, i), "value"));
-		snprintf(to->effect, sizeof(to->effect), "%s",
-			 stow_kube_text(at(list, i), "effect"));
+		kubectl_taint_read(at(list, i), &to->taint);
 		to->exists = strcmp(stow_kube_text(at(list, i), "operator"), "Exists") == 0;
 	}
 }

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "cli/kubectl/amounts.h"
+#include "cli/kubectl/machines.h"
 #include "kube/kube.h"
 
 #define KUBECTL_CLAIMS_MAX   32 /* of a pod */
@@ -16,10 +17,9 @@
 #define KUBECTL_COUNT_MAX    32 /* devices of a request */
 #define KUBECTL_TOLERATIONS  16 /* of a request */
 
-/* "" matches every key or effect. */
 struct kubectl_toleration {
-	char key[80], value[64], effect[16];
-	bool exists; /* whatever the value */
+	struct kubectl_taint taint; /* "" matches every key or effect */
+	bool exists;		    /* whatever the value */
 };
 
 /* What a request, or one of its alternatives, wants. */
