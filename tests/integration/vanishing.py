@@ -15,7 +15,8 @@ import time
 from harness import BUILD, check, finish, same
 
 NUMASTOW = os.path.join(BUILD, "numastow")
-ROUNDS, WANTED, LONGEST = 2, 1000, 300  # as many rounds of all commands, and more until so many processes came and went; seconds
+ROUNDS = 2  # of all commands; there are more rounds until WANTED processes came and went, or LONGEST seconds are over
+WANTED, LONGEST = 1000, 300
 CPU = min(os.sched_getaffinity(0))
 ONE, SOME = 1, 8  # as words: so many of the processes
 NAME = "vanishing-test"

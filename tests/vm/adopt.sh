@@ -99,11 +99,11 @@ check "an agent begins" eventually 60 grep -q . /run/numastow/agent.lock
 own=$(cpus own)
 first=${own%%[-,]*}
 others=$(cpus $early)
-echo 0 >"/sys/devices/system/cpu/cpu$first/online"
+offline "$first"
 check "an exclusive CPU goes: the container runs on the others" eventually 30 \
 	sh -c "! grep -q 'Cpus_allowed_list:.*\b$first\b' /proc/$(container_pid own)/status"
 eq "those who leave them have left them" "$(cpus $early)" "$others"
-echo 1 >"/sys/devices/system/cpu/cpu$first/online"
+online "$first"
 check "it comes: the container has it" eventually 30 cpus_become own "$own"
 eq "and nobody else" "$(cpus $early)" "$others"
 kill $agent

@@ -17,12 +17,6 @@ add()
 	eventually 20 test -e "/sys/devices/system/cpu/cpu$1/online" || fail "CPU $1 is added"
 }
 
-# online CPU
-online()
-{
-	echo 1 >"/sys/devices/system/cpu/cpu$1/online" || fail "CPU $1 goes online"
-}
-
 # numbers - of a list with ranges, separated by commas
 numbers()
 {

@@ -10,25 +10,6 @@ export HOOK=$programs/numastow-hook
 numastow=$programs/numastow
 exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 
-# offline CPU..., online CPU...
-offline()
-{
-	local cpu
-
-	for cpu; do
-		echo 0 >"/sys/devices/system/cpu/cpu$cpu/online" || fail "CPU $cpu goes offline"
-	done
-}
-
-online()
-{
-	local cpu
-
-	for cpu; do
-		echo 1 >"/sys/devices/system/cpu/cpu$cpu/online" || fail "CPU $cpu comes back"
-	done
-}
-
 # v1: processes that the kernel has put into the cgroup above, where the test's own are not
 above()
 {

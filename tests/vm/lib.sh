@@ -534,6 +534,27 @@ podman_run()
 	vm_podman run --network none "${options[@]}" --rootfs "$(vm_rootfs)" "$@"
 }
 
+### CPUs
+
+# offline CPU..., online CPU...
+offline()
+{
+	local cpu
+
+	for cpu; do
+		echo 0 >"/sys/devices/system/cpu/cpu$cpu/online" || fail "CPU $cpu goes offline"
+	done
+}
+
+online()
+{
+	local cpu
+
+	for cpu; do
+		echo 1 >"/sys/devices/system/cpu/cpu$cpu/online" || fail "CPU $cpu goes online"
+	done
+}
+
 ### the machine, from outside
 
 # qmp COMMAND [ARGUMENTS-AS-JSON] - have QEMU change this machine, and print its reply. QEMU's port takes one connection:
