@@ -338,7 +338,7 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 	if (!t)
 		return stow_err_sys(err, ENOMEM, "reading the topology");
 	r = stow_online_cpus(root, &t->online, &inner);
-	/* Where sysfs is not mounted, too; nothing that would be assumed instead is true. */
+	/* Every machine has a CPU: sysfs is not mounted, or is not readable. */
 	if (r == 0 && stow_idset_empty(&t->online))
 		r = stow_err_set(&inner, ENODATA, "%s/sys/devices/system/cpu has no CPU",
 				 root->live ? "" : root->prefix);

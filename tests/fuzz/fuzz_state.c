@@ -23,7 +23,7 @@ static void check_shortened(const char *text, size_t size, const struct hook_con
 	FUZZ_CHECK(write(fd, text, size) == (ssize_t)size && lseek(fd, 0, SEEK_SET) == 0);
 	FUZZ_CHECK(hook_input_read(fd, 0, &input, NULL) == 0);
 	close(fd);
-	FUZZ_CHECK(input.text[input.len] == '\0'); /* others are a stranger's */
+	FUZZ_CHECK(input.text[input.len] == '\0'); /* the input may have more NULs */
 	if (whole) {
 		FUZZ_CHECK(hook_parse_state(input.text, input.len, &c, NULL) == 0);
 		FUZZ_CHECK(same(c.id, whole->id) && same(c.bundle, whole->bundle));
