@@ -21,24 +21,16 @@ import urllib.request
 import grpc
 
 from daemons import PATIENCE, free_port, tls
-from fleetlib import (MIB, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
+from fleetlib import (MIB, FakeAgent, Growth, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
                       numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
-from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same, skip
+from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
 from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, SETTINGS, WINDOW, Peer, announced,
                      field, frame, headers)
 
 FULL = "--full" in sys.argv[1:]
-ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
 PER_PEER = 4
 UNIT_LIMIT = 65536  # LimitNOFILE= in numastow-scheduler.service
-
-
-def memory(pid, most=False):
-    """Return the resident memory of a process in bytes, or the most that it ever had."""
-    name = "VmHWM" if most else "VmRSS"
-    with open(f"/proc/{pid}/status", encoding="utf-8") as handle:
-        return int(next(line for line in handle if line.startswith(name)).split()[1]) * 1024
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -344,7 +336,7 @@ def check_scheduler(folder):
 
 def check_gzip(program, stub):
     """A megabyte that unpacks to a gigabyte: it is not unpacked."""
-    before = memory(program.process.pid)
+    growth = Growth(program.process.pid)
     bomb = gzip.compress(bytes(1 << 30), 9)
     for what, more in (("said", (("grpc-encoding", "gzip"),)), ("not said", ())):
         peer = Peer(program.socket)
@@ -354,8 +346,8 @@ def check_gzip(program, stub):
         check(f"a compressed message, its encoding {what}, is refused",
               peer.hears(b"is disabled") if more else peer.hears(b"not a message"), peer.heard)
         peer.close()
-    grown = memory(program.process.pid, most=True) - before
-    check("a gigabyte that was packed: it takes little", grown < 64 * MIB * ROOM, f"{grown >> 20} MiB")
+    grown = growth.most()
+    check("a gigabyte that was packed: it takes little", grown < 64 * MIB * Growth.ROOM, f"{grown >> 20} MiB")
     check("and the agent answers", stub.GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE).name == "m")
     with channel_to(f"unix:{program.socket}", **{"grpc.default_compression_algorithm": 2}) as channel:
         status, why = status_of(agent_pb2_grpc.AgentStub(channel).Explain, agent_pb2.AgentExplainRequest())
@@ -558,13 +550,13 @@ def under_attack(program, what, attack, *arguments, most=150 * MIB):
     while at.startswith(tempfile.gettempdir()) or at.startswith("/dev/shm/"):
         os.chmod(at, 0o755)
         at = os.path.dirname(at)
-    before = memory(program.process.pid)
+    growth = Growth(program.process.pid)
     right = Right(asks_anew(program))
     right.check(f"before {what}")
     end = as_stranger(attack, program.socket, *arguments)
     right.check(what)
-    grown = memory(program.process.pid) - before
-    check(f"{what}: it takes little", grown < most * ROOM, f"{grown >> 20} MiB")
+    grown = growth.now()
+    check(f"{what}: it takes little", grown < most * Growth.ROOM, f"{grown >> 20} MiB")
     print(f"# {what}: the agent grew by {grown >> 10} KiB")
     end()
     right.check(f"after {what}")

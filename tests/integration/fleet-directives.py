@@ -9,19 +9,12 @@ import urllib.request
 import grpc
 
 from daemons import PATIENCE, free_port
-from fleetlib import (MIB, SECOND, agent_pb2, agent_pb2_grpc, channel_to, eventually, logged, node_pb2, python_server,
+from fleetlib import (MIB, SECOND, Growth, agent_pb2, agent_pb2_grpc, channel_to, eventually, logged, node_pb2, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent)
-from harness import BUILD, Machine, Temp, check, finish, hook, same
+from harness import Machine, Temp, check, finish, hook, same
 
-ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 MANY = 100000
 LATER = time.time_ns() + 3600 * SECOND
-
-
-def memory(pid):
-    """The most that the process ever had in memory."""
-    with open(f"/proc/{pid}/status", encoding="utf-8") as handle:
-        return int(next(line for line in handle if line.startswith("VmHWM")).split()[1]) * 1024
 
 
 def reserve(number):
@@ -91,7 +84,7 @@ def check_flood(folder):
             start_agent(machine, "m", at, "--metrics", f"127.0.0.1:{port}") as program, \
             channel_to(f"unix:{program.socket}") as channel:
         stub = agent_pb2_grpc.AgentStub(channel)
-        before = memory(program.process.pid)
+        growth = Growth(program.process.pid)
         check("directives are answered", eventually(lambda: fake.answered > 500), fake.answered)
         answered, sent = fake.answered, fake.sent
         metrics = eventually(lambda: paused(port))
@@ -104,8 +97,8 @@ def check_flood(folder):
             if c.id == "web"]))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE) as answer:
             same("it is healthy", answer.status, 200)
-        grown = memory(program.process.pid) - before
-        check("it stays small", grown < 32 * MIB * ROOM, f"{grown >> 20} MiB")
+        grown = growth.most()
+        check("it stays small", grown < 32 * MIB * Growth.ROOM, f"{grown >> 20} MiB")
         print(f"# {fake.sent} sent, {fake.answered} answered; the agent grew by {grown >> 10} KiB")
         same("it says so once", len(logged(
             program, "the scheduler sends directives faster than they are carried out")), 1)

@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from daemons import AGENT, NUMASTOW, PATIENCE, SCHEDULER, Daemon
 from etcdlib import Etcd
-from harness import MIB, PROJECT, check, eventually, run
+from harness import BUILD, MIB, PROJECT, check, eventually, run
 
 ON_ETCD = os.environ.get("ENGINE") == "etcd"  # schedulers store there, where a test does not say
 PYTHON = tempfile.mkdtemp(prefix="numastow-python-")  # of this test: others make theirs at the same time
@@ -134,6 +134,27 @@ class Patience:
         program.process.send_signal(signal.SIGHUP)
         return eventually(lambda: [n.state for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(
             names=[name]), timeout=PATIENCE).nodes] == [scheduler_pb2.NODE_STATE_STALE])
+
+
+class Growth:
+    """The resident memory of a process in bytes, beyond what it has at this moment."""
+    ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
+
+    def __init__(self, pid):
+        self.pid = pid
+        with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as handle:
+            handle.write("5")  # the kernel counts the most anew: what came before is not this growth
+        self.before = self.read("VmRSS")
+
+    def read(self, name):
+        with open(f"/proc/{self.pid}/status", encoding="utf-8") as handle:
+            return int(next(line for line in handle if line.startswith(name)).split()[1]) * 1024
+
+    def now(self):
+        return self.read("VmRSS") - self.before
+
+    def most(self):
+        return self.read("VmHWM") - self.before
 
 
 def logged(program, message):

@@ -14,10 +14,9 @@ import threading
 import yaml
 
 from daemons import NUMASTOW, fetch, free_port, metrics_of
-from fleetlib import FakeAgent, channel_to, command, eventually, full_report, node_pb2, start_agent, start_scheduler
-from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same, skip
+from fleetlib import FakeAgent, Growth, channel_to, command, eventually, full_report, node_pb2, start_agent, start_scheduler
+from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
 
-ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)$')
 
 
@@ -154,7 +153,7 @@ def check_slow(what, program):
         check(f"{what}: {path} is answered meanwhile", eventually(lambda p=path: fetch(program, p)[0] == 200))
     after = parse(eventually(lambda: (found := fetch(program, "/metrics"))[0] == 200 and found[1]))[1]
     grown = after["process_resident_memory_bytes"] - before
-    check(f"{what}: slow readers take little", grown < (32 << 20) * ROOM, f"{grown / (1 << 20):.1f} MiB")
+    check(f"{what}: slow readers take little", grown < (32 << 20) * Growth.ROOM, f"{grown / (1 << 20):.1f} MiB")
     print(f"# {what}: {slow.opened} slow readers, {slow.flood} that hung up; it grew by {grown / (1 << 20):.1f} MiB")
     slow.stop()
 
