@@ -36,7 +36,7 @@ int cli_process_read(struct stow_root *root, pid_t pid, struct cli_process *ret,
 	int r = stow_pidref_read(root, pid, &process.ref, NULL);
 
 	if (r == -ESRCH || r == -ENOENT)
-		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
+		return cli_no_process(root, pid, err);
 	r = stow_allowed_read(root, pid, &process.allowed, err);
 	if (r < 0)
 		return r;
@@ -70,6 +70,23 @@ int cli_each_process(struct stow_root *root, const char *name, cli_visit_process
 		sum += r > 0 ? r : 0;
 	}
 	return sum;
+}
+
+static int count(void *ctx, pid_t pid, struct stow_err *err)
+{
+	(void)ctx, (void)pid, (void)err;
+	return 1;
+}
+
+int cli_no_process(struct stow_root *root, pid_t pid, struct stow_err *err)
+{
+	int r = cli_each_process(root, NULL, count, NULL, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return stow_err_set(err, ENOENT, "/proc has no processes: is it mounted?");
+	return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
 }
 
 int cli_each_named(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,

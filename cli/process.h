@@ -36,6 +36,9 @@ int cli_each_process(struct stow_root *root, const char *name, cli_visit_process
 int cli_each_named(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
 		   struct stow_err *err);
 
+/* Report that there is no such process, or that /proc has none at all. Return -errno. */
+int cli_no_process(struct stow_root *root, pid_t pid, struct stow_err *err);
+
 /* Find the container of the ledger that a process is in, by the path of its cgroup. Return 1 with
  * the container's id, 0 when it is in none. */
 int cli_process_container(struct cli_context *context, const struct cli_process *process,

@@ -83,5 +83,5 @@ int cmd_hugepages(int argc, char **argv)
 			"numastow: only root can change pools of hugepages, and mount them\n");
 		return CLI_FAILED;
 	}
-	return strcmp(asked.words[0], "mount") == 0 ? huge_mount(&asked) : huge_change(&asked);
+	return huge_change(&asked);
 }

@@ -58,9 +58,9 @@ static void say_hidden(const struct stow_knob_settings *settings)
 			first->why);
 }
 
-/* Collect the settings of all words, or all. */
+/* Collect the settings of all words, or all. A word that names none is reported. */
 static int find_settings(struct stow_root *root, const struct asked *asked,
-			 struct stow_knob_settings *ret, struct stow_err *err)
+			 struct stow_knob_settings *ret, size_t *ret_failed, struct stow_err *err)
 {
 	if (!asked->n_words)
 		return stow_knobs_read(root, ret, err);
@@ -68,6 +68,11 @@ static int find_settings(struct stow_root *root, const struct asked *asked,
 		_cleanup_(stow_knob_settings_done) struct stow_knob_settings some = { 0 };
 		int r = stow_knobs_read_named(root, asked->words[i], &some, err);
 
+		if (r == -ENOENT) {
+			(void)cli_fail(err);
+			++*ret_failed;
+			continue;
+		}
 		for (size_t k = 0; r == 0 && k < some.n; k++) {
 			struct stow_knob_setting *place = STOW_APPEND(ret->list, ret->n);
 
@@ -101,16 +106,18 @@ static int show_once(void *data)
 	_cleanup_(stow_knob_settings_done) struct stow_knob_settings settings = { 0 };
 	const struct cli_output *out = &asked->out;
 	struct stow_err err = { 0 };
-	size_t n;
+	size_t n, failed = 0;
 	int r;
 
 	r = stow_root_open(out->sysroot ? out->sysroot : "/", &root, &err);
 	if (r == 0)
-		r = find_settings(root, asked, &settings, &err);
+		r = find_settings(root, asked, &settings, &failed, &err);
 	if (r < 0)
 		return cli_fail(&err);
+	if (failed && !settings.n)
+		return CLI_FAILED;
 	if (out->quiet)
-		return CLI_OK;
+		return failed ? CLI_PARTIAL : CLI_OK;
 	for (size_t i = n = 0; i < settings.n; i++)
 		if (is_wanted(out, &settings.list[i]))
 			settings.list[n++] = settings.list[i];
@@ -126,7 +133,9 @@ static int show_once(void *data)
 		if (r == 0 && !asked->n_words)
 			say_hidden(&settings);
 	}
-	return r < 0 ? cli_fail(&err) : CLI_OK;
+	if (r < 0)
+		return cli_fail(&err);
+	return failed ? CLI_PARTIAL : CLI_OK;
 }
 
 /* --- setting ------------------------------------------------------------------------------ */
@@ -226,12 +235,22 @@ static int change_settings(const struct asked *asked)
 	_cleanup_(changes_done) struct changes changes = { 0 };
 	struct stow_err err = { 0 };
 	size_t done = 0, failed = 0;
-	int r = stow_root_open(asked->out.sysroot ? asked->out.sysroot : "/", &root, &err);
+	int code = CLI_OK;
 
-	for (int i = 0; r == 0 && i < asked->n_words; i++)
-		r = plan_word(root, asked, asked->words[i], &changes, &err);
-	if (r < 0)
+	if (stow_root_open(asked->out.sysroot ? asked->out.sysroot : "/", &root, &err) < 0)
 		return cli_fail(&err);
+	for (int i = 0; i < asked->n_words; i++) {
+		int r = plan_word(root, asked, asked->words[i], &changes, &err);
+
+		if (r < 0)
+			(void)cli_fail(&err);
+		if (r == -EINVAL)
+			code = CLI_USAGE;
+		else if (r < 0 && code == CLI_OK)
+			code = CLI_FAILED;
+	}
+	if (code)
+		return code;
 	for (size_t i = 0; i < changes.n; i++) {
 		if (apply(root, asked, &changes.list[i], &err) < 0) {
 			(void)cli_fail(&err);

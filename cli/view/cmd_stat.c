@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -53,6 +54,7 @@ static int show(void *data)
 	struct stat_view view = { .out = &asked->out,
 				  .meminfo = asked->meminfo,
 				  .nonzero = asked->nonzero,
+				  .again = asked->has_before && !isatty(STDOUT_FILENO),
 				  .sort = asked->sort };
 	const struct stat_view *before = asked->has_before ? &asked->before : NULL;
 	struct stow_err err = { 0 };

@@ -124,7 +124,7 @@ static int select_word(struct top_view *view, const char *word, struct stow_err 
 	if (cli_is_pid(word)) {
 		r = stow_parse_u64(word, INT32_MAX, &pid, err);
 		if (r == 0 && stow_root_exists(view->source.root, "/proc/%d", (int)pid) <= 0)
-			r = stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
+			r = cli_no_process(view->source.root, (pid_t)pid, err);
 		if (r == 0)
 			top_pages_select(&view->pages, "", (pid_t)pid);
 		return r;

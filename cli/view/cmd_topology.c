@@ -70,24 +70,6 @@ static int print_view(struct stow_root *root, const struct asked *asked,
 	return topology_print_table(data, owners, &asked->out, err);
 }
 
-/* --node names nodes that are there. */
-static int check_nodes(const struct topology_data *data, const struct stow_idset *nodes,
-		       struct stow_err *err)
-{
-	const struct stow_topology *t = data->view.topology;
-	struct stow_idset there = { 0 }, missing = *nodes;
-	char a[128], b[128];
-
-	for (size_t i = 0; i < t->n_nodes; i++)
-		stow_idset_add(&there, t->nodes[i].id);
-	stow_idset_minus(&missing, &there);
-	if (stow_idset_empty(&missing))
-		return 0;
-	return stow_err_set(err, ENOENT, "--node: there is no node %s; there are %s",
-			    stow_idset_format(&missing, a, sizeof(a)),
-			    stow_idset_format(&there, b, sizeof(b)));
-}
-
 static unsigned int parts_of(const struct asked *asked)
 {
 	if (asked->firmware)
@@ -113,12 +95,9 @@ static int print(void *arg)
 	if (r == 0)
 		r = topology_load(root, parts_of(asked), &data, &err);
 	if (r == 0) {
-		if (!stow_idset_empty(&asked->out.nodes)) {
+		if (!stow_idset_empty(&asked->out.nodes))
 			data.view.wanted = &asked->out.nodes;
-			r = check_nodes(&data, &asked->out.nodes, &err);
-		}
-		if (r == 0)
-			r = print_view(root, asked, &data, &problems, &err);
+		r = print_view(root, asked, &data, &problems, &err);
 		topology_unload(&data);
 	}
 	if (r < 0)

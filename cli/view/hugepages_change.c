@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow hugepages set, spread, shrink, demote: changes of pools, which are all checked before
- * the first is made. */
+ * the first is made; and mount. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@
 
 #define PAGES_MAX (UINT64_C(1) << 40)
 
-enum verb { SET, SPREAD, SHRINK, DEMOTE };
-static const char *const verbs[] = { "set", "spread", "shrink", "demote", NULL };
+enum verb { SET, SPREAD, SHRINK, DEMOTE, MOUNT };
+static const char *const verbs[] = { "set", "spread", "shrink", "demote", "mount", NULL };
 
 struct step {
 	int node;
@@ -271,6 +271,8 @@ static int run_step(struct work *work, struct step *s, struct stow_err *err)
 		return stow_pool_shrink(root, ledger, s->node, s->size, &s->change, err);
 	case DEMOTE:
 		return stow_pool_split(root, ledger, s->node, s->size, s->pages, &s->change, err);
+	case MOUNT: /* has no steps */
+		break;
 	}
 	return 0;
 }
@@ -402,6 +404,40 @@ static int run_steps(struct work *work)
 	return moved || whole ? CLI_PARTIAL : CLI_FAILED;
 }
 
+static int mount_pages(const struct huge_asked *asked)
+{
+	_cleanup_(work_done) struct work work = { .asked = asked };
+	struct stow_err err = { 0 };
+	uint64_t size;
+	int r;
+
+	if (asked->n_words != 3) {
+		fprintf(stderr, "numastow: hugepages mount needs SIZE and FOLDER\n");
+		return cli_bad_usage("hugepages");
+	}
+	r = stow_root_open(asked->out.sysroot ? asked->out.sysroot : "/", &work.context.root, &err);
+	if (r == 0)
+		r = work.n_sizes = stow_pool_sizes(work.context.root, work.sizes, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	if (parse_size(&work, asked->words[1], &size, &err) < 0)
+		return cli_fail(&err), CLI_USAGE;
+	if (stow_hugetlbfs_mount(work.context.root, asked->words[2], size, asked->limit, &err) < 0)
+		return cli_fail(&err);
+	if (!asked->out.quiet) {
+		printf("%s: hugetlbfs of %s\n", asked->words[2], asked->words[1]);
+		if (asked->persist)
+			printf("at boot, with this line in /etc/fstab:\n"
+			       "hugetlbfs %s hugetlbfs pagesize=%" PRIu64,
+			       asked->words[2], size);
+		if (asked->persist && asked->limit)
+			printf(",size=%" PRIu64, asked->limit);
+		if (asked->persist)
+			printf(",nosuid,nodev 0 0\n");
+	}
+	return CLI_OK;
+}
+
 int huge_change(const struct huge_asked *asked)
 {
 	_cleanup_(work_done) struct work work = { .asked = asked };
@@ -420,49 +456,19 @@ int huge_change(const struct huge_asked *asked)
 		return cli_bad_usage("hugepages");
 	}
 	work.verb = (enum verb)r;
+	if (work.verb == MOUNT)
+		return mount_pages(asked);
 	r = cli_context_open_anyway(&work.context, asked->out.sysroot, true, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	huge_nodes(work.context.root, &work.nodes);
 	work.n_sizes = stow_pool_sizes(work.context.root, work.sizes, &err);
-	r = work.n_sizes < 0 ? work.n_sizes : plans[work.verb](&work, &err);
+	if (work.n_sizes < 0)
+		return cli_fail(&err);
+	r = plans[work.verb](&work, &err);
+	if (r == -EINVAL)
+		return cli_fail(&err), CLI_USAGE;
 	if (r == 0)
 		r = check_steps(&work, &err);
 	return r < 0 ? cli_fail(&err) : run_steps(&work);
-}
-
-int huge_mount(const struct huge_asked *asked)
-{
-	_cleanup_(work_done) struct work work = { .asked = asked };
-	struct stow_err err = { 0 };
-	uint64_t size;
-	int r;
-
-	if (asked->n_words != 3) {
-		fprintf(stderr, "numastow: hugepages mount needs SIZE and FOLDER\n");
-		return cli_bad_usage("hugepages");
-	}
-	r = stow_root_open(asked->out.sysroot ? asked->out.sysroot : "/", &work.context.root, &err);
-	if (r == 0) {
-		work.n_sizes = stow_pool_sizes(work.context.root, work.sizes, &err);
-		r = work.n_sizes < 0 ? work.n_sizes
-				     : parse_size(&work, asked->words[1], &size, &err);
-	}
-	if (r == 0)
-		r = stow_hugetlbfs_mount(work.context.root, asked->words[2], size, asked->limit,
-					 &err);
-	if (r < 0)
-		return cli_fail(&err);
-	if (!asked->out.quiet) {
-		printf("%s: hugetlbfs of %s\n", asked->words[2], asked->words[1]);
-		if (asked->persist)
-			printf("at boot, with this line in /etc/fstab:\n"
-			       "hugetlbfs %s hugetlbfs pagesize=%" PRIu64,
-			       asked->words[2], size);
-		if (asked->persist && asked->limit)
-			printf(",size=%" PRIu64, asked->limit);
-		if (asked->persist)
-			printf(",nosuid,nodev 0 0\n");
-	}
-	return CLI_OK;
 }

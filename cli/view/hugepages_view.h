@@ -80,7 +80,5 @@ struct huge_asked {
 	int n_words;
 };
 
-/* Run set, spread, shrink or demote. Return the exit code. */
+/* Run set, spread, shrink, demote or mount. Return the exit code. */
 int huge_change(const struct huge_asked *asked);
-/* Run mount. Return the exit code. */
-int huge_mount(const struct huge_asked *asked);

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/grid.h"
 #include "base/parse.h"
+#include "base/root.h"
 #include "cli/cli.h"
 #include "node/counters.h"
 
@@ -85,11 +87,35 @@ const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *
 			      size);
 }
 
+/* Check that the NUMA nodes of --node are there; a kernel without NUMA has node 0. */
+static int check_nodes(const struct cli_output *out, struct stow_err *err)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
+	struct stow_idset there = { 0 }, missing = out->nodes;
+	char a[128], b[128];
+	int r = stow_root_open(out->sysroot ? out->sysroot : "/", &root, err);
+
+	if (r < 0)
+		return r;
+	(void)stow_root_list_ids(root, "/sys/devices/system/node", "node", &there, NULL);
+	if (stow_idset_empty(&there))
+		stow_idset_add(&there, 0);
+	stow_idset_minus(&missing, &there);
+	if (stow_idset_empty(&missing))
+		return 0;
+	return stow_err_set(err, ENOENT, "--node: there is no node %s; there are %s",
+			    stow_idset_format(&missing, a, sizeof(a)),
+			    stow_idset_format(&there, b, sizeof(b)));
+}
+
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data)
 {
 	bool terminal = isatty(STDOUT_FILENO), again = false;
+	struct stow_err err = { 0 };
 	int code;
 
+	if (!stow_idset_empty(&out->nodes) && check_nodes(out, &err) < 0)
+		return cli_fail(&err);
 	for (;;) {
 		if (out->watch && terminal)
 			/* Cursor home, and clear what is below it: a screen that is printed over

@@ -79,6 +79,6 @@ void cli_output_stalls(struct json_writer *w, json_object *to, const char *key,
 /* Format a size as the options want it: "2Gi", or in bytes. Return `buf`. */
 const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size);
 
-/* Run `print` once, or with --watch again and again until a signal ends the program or it fails;
- * a terminal is cleared before each. Return the exit code of the last one. */
+/* Check --node, and run `print` once, or with --watch again and again until a signal ends the
+ * program or it fails; a terminal is cleared before each. Return the exit code of the last one. */
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data);

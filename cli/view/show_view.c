@@ -240,8 +240,10 @@ static int find_one(struct show_view *view, char *word, struct stow_err *err)
 	uint64_t pid;
 	int r;
 
-	if (stow_parse_u64(word, INT32_MAX, &pid, NULL) == 0)
-		return add_pid(view, (pid_t)pid, err);
+	if (stow_parse_u64(word, INT32_MAX, &pid, NULL) == 0) {
+		r = add_pid(view, (pid_t)pid, err);
+		return r == -ESRCH ? cli_no_process(view->root, (pid_t)pid, err) : r;
+	}
 	r = add_container(view, word, &why);
 	if (r != -ENOENT)
 		return r < 0 ? stow_err_move(err, r, &why) : 0;

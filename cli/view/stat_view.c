@@ -57,6 +57,8 @@ static int read_nodes(struct stow_root *root, struct stat_view *view, struct sto
 							      failed ? NULL : &first) < 0)
 			failed++;
 	}
+	if (view->again)
+		return 0;
 	if (failed > 1)
 		fprintf(stderr, "numastow: %s; likewise %zu other nodes\n", first.msg, failed - 1);
 	else if (failed)
@@ -69,7 +71,7 @@ static void read_machine(struct stow_root *root, struct stat_view *view)
 	struct stow_err why = { 0 };
 	uint64_t counted = 1;
 
-	if (stow_balancing_read(root, view->machine, &why) < 0)
+	if (stow_balancing_read(root, view->machine, &why) < 0 && !view->again)
 		(void)cli_fail(&why);
 	(void)stow_root_read_u64(root, &counted, NULL, "/proc/sys/vm/numa_stat");
 	view->counted = counted != 0;
@@ -160,7 +162,7 @@ static int add_process(void *ctx, pid_t pid, struct stow_err *err)
 	int r = stow_process_pages_read(view->root, pid, &pages, &why);
 
 	if (r == -ESRCH)
-		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
+		return cli_no_process(view->root, pid, err);
 	if (r == -EACCES || r == -EPERM)
 		(void)stow_err_set(&why, EACCES,
 				   "process %d: only root, or its owner, can see its pages",

@@ -58,7 +58,8 @@ struct stat_view {
 	const struct cli_output *out;
 	bool meminfo; /* the fields of meminfo */
 	bool nonzero;
-	int sort; /* a node, or -1 */
+	bool again; /* what cannot be read of nodes and machine is known already */
+	int sort;   /* a node, or -1 */
 
 	struct stow_idset online;
 	struct stat_node *nodes; /* that were asked for */

@@ -120,7 +120,13 @@ with Temp() as tree:
                       ("isolcpus=1-2", "--persist"), ("demotion_enabled=1", "does not have it"), ("swapiness=1", "swappiness"),
                       ("weighted_interleave/node0=0", "from 1 to 255"), ("lowmem_reserve_ratio=1 2 3 4", "up to 3")):
         done = ask(tree, "numa_stat=0", bad)
-        check(f"{bad} is refused", done.one_line() and part in done.err, done)
+        check(f"{bad} is refused", done.code in (1, 2) and done.err.count("\n") == 1 and part in done.err, done)
+    done = ask(tree, "nosuch=1", "numa_stat=0", "swappiness=x")
+    check("a reason for each that is refused", done.code == 2 and [line.split('"')[1] for line in done.err.splitlines()] == ["nosuch", "x"],
+          done)
+    done = ask(tree, "nosuch", "swappiness", "neither")
+    check("a reason for each that is unknown, and the others", done.code == 64 and "swappiness" in done.out and
+          [line.split('"')[1] for line in done.err.splitlines()] == ["nosuch", "neither"], done)
     same("and nothing was changed", {path: read(tree, path) for path in FILES}, FILES)
     check("nor kept", not os.path.exists(tree + SYSCTL))
     done = ask(tree, "swappiness=20", "transparent_hugepage/hugepages-*kB/enabled=never", "isolcpus=2-3", "--persist")

@@ -131,6 +131,11 @@ def main():
     on_this_machine()
     with Temp() as folder:
         on_a_simulated_machine(folder)
+    with Temp() as folder:
+        for why in ("/proc: No such", "/proc has no processes"):
+            done = show("--sysroot", folder, "1")
+            check(f"{why}: it is not the process that is missing", done.one_line() and why in done.err, done)
+            os.makedirs(f"{folder}/proc", exist_ok=True)
     done = show("--output", "NOSUCH", "1")
     check("an unknown column is wrong usage", done.code == 2 and "NOSUCH" in done.err, done)
     same("--help", show("--help").code, 0)

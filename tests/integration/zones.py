@@ -350,7 +350,9 @@ def check_usage(folder):
                               (("zones", "compact", "1"), 1, "cannot compact"), (("zones", "reclaim", "1", "4Mi"), 1, "6.17"),
                               (("zones", "--output", "COLOUR"), 2, "COLOUR"), (("stat", "--sort", "x"), 2, "NUMA node"),
                               (("stat", "--sort", "9"), 2, "no such NUMA node"), (("stat", "--meminfo", "1"), 2, "about nodes"),
-                              (("stat", "4000000"), 1, "no process 4000000"), (("stat", "nothing"), 1, "nothing")):
+                              (("stat", "4000000"), 1, "no process 4000000"), (("stat", "nothing"), 1, "nothing"),
+                              (("zones", "-N", "0,7"), 1, "there is no node 7; there are 0-1"),
+                              (("stat", "-N", "7"), 1, "there is no node 7; there are 0-1")):
         done = run([NUMASTOW, words[0], "--sysroot", tree, *words[1:]], "")
         first = done.err.splitlines()[:1]
         check(f"{' '.join(words)}: refused with {code}", done.code == code and first and text in first[0] and
@@ -387,10 +389,16 @@ def check_watch(folder):
     same("with --watch: rates from the second output on", [["per_second" in n for n in o["nodes"]] for o in outputs],
          [[False, False], [True, True], [True, True]])
     same("with --watch: a counter that stays has the rate 0", outputs[1]["nodes"][0]["per_second"]["numa_hit"], 0.0)
-    with subprocess.Popen(argv[:4] + ["--watch=100ms"], stdout=subprocess.PIPE, text=True) as process:
+    odd = f"{folder}/odd"
+    shutil.copytree(tree, odd)
+    os.unlink(f"{odd}/proc/vmstat")
+    with subprocess.Popen([NUMASTOW, "stat", "--sysroot", odd, "--watch=100ms"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
         lines = iter(process.stdout.readline, "")
-        check("with --watch: as text, too", any(line.startswith("Pages per second") for line in lines))
+        rates = [any(line.startswith("Pages per second") for line in lines) for _ in range(3)]
+        same("with --watch: as text, too", rates, [True] * 3)
         process.kill()
+        same("with --watch: what cannot be read is said once", process.stderr.read(), "numastow: /proc/vmstat: No such file or directory\n")
 
 
 # --- this machine -------------------------------------------------------------
