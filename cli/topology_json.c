@@ -42,14 +42,15 @@ static json_object *groups_json(struct json_writer *w, const struct stow_topolog
 	return array;
 }
 
-static json_object *memory_json(struct json_writer *w, uint64_t total, uint64_t free_bytes,
-				uint64_t available)
+static json_object *memory_json(struct json_writer *w, unsigned int assumed, uint64_t total,
+				uint64_t free_bytes, uint64_t available)
 {
 	json_object *o = json_object_new_object();
+	bool known = !(assumed & STOW_ASSUMED_MEMORY);
 
-	json_put(w, o, "total", json_object_new_uint64(total));
-	json_put(w, o, "free", json_object_new_uint64(free_bytes));
-	json_put(w, o, "available", json_object_new_uint64(available));
+	json_put_known(w, o, "total", known, json_object_new_uint64(total));
+	json_put_known(w, o, "free", known, json_object_new_uint64(free_bytes));
+	json_put_known(w, o, "available", known, json_object_new_uint64(available));
 	return o;
 }
 
@@ -266,7 +267,8 @@ static json_object *node_json(struct json_writer *w, const struct topology_view 
 	json_put(w, o, "cores", groups_json(w, t, &node->cpus, TOPOLOGY_CORE));
 	json_put(w, o, "caches", groups_json(w, t, &node->cpus, TOPOLOGY_LLC));
 	json_put(w, o, "memory",
-		 memory_json(w, node->mem_total, node->mem_free, node->mem_available));
+		 memory_json(w, node->assumed, node->mem_total, node->mem_free,
+			     node->mem_available));
 	json_put(w, o, "hugepages", pools_json(w, node));
 	json_put(w, o, "memory_blocks", blocks);
 	json_put(w, o, "devices", devices_json(w, view->devices, node->id));
@@ -301,7 +303,7 @@ static json_object *machine_json(struct json_writer *w, const struct topology_vi
 	json_put(w, o, "numa", json_object_new_boolean(t->numa));
 	json_put_set(w, o, "cpus", &t->online);
 	json_put(w, o, "packages", groups_json(w, t, &t->online, TOPOLOGY_PACKAGE));
-	json_put(w, o, "memory", memory_json(w, total, free_bytes, available));
+	json_put(w, o, "memory", memory_json(w, t->assumed, total, free_bytes, available));
 	json_put(w, o, "memory_blocks", blocks);
 	json_put(w, o, "nodes", nodes);
 	json_put(w, o, "devices", devices_json(w, view->devices, -1));

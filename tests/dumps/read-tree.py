@@ -105,9 +105,11 @@ def node_cpus(tree, nodes, online):
 
 
 def meminfo(text):
-    """MemTotal and MemFree in bytes"""
+    """MemTotal and MemFree in bytes; None without the file."""
+    if text is None:
+        return None, None
     found = {}
-    for line in (text or "").splitlines():
+    for line in text.splitlines():
         m = re.match(r"(?:Node \d+ )?(MemTotal|MemFree):\s+(\d+) kB", line)
         if m:
             found.setdefault(m.group(1), int(m.group(2)) * 1024)

@@ -117,7 +117,7 @@ def compare_tree_view(check, binary, name, ours, root):
             found.setdefault(place[cpu][kind], []).append(cpu)
         check(f"{name}: {kind}s of the tree", sorted(found.values()), sorted(wanted))
     nodes = [r for r, _ in rows if r["kind"] == "node"]
-    check(f"{name}: memory of the tree's nodes", {r["number"]: r["memory"] or 0 for r in nodes},
+    check(f"{name}: memory of the tree's nodes", {r["number"]: r["memory"] for r in nodes},
           {n["id"]: n["memory"]["total"] for n in ours["nodes"]})
     check(f"{name}: devices of the tree", sum(r["kind"] == "device" for r, _ in rows),
           len(ours["devices"]) + sum(len(n["devices"]) for n in ours["nodes"]))

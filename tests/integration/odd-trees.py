@@ -159,6 +159,9 @@ def check_assumed(temp):
           "15Gi available (assumed), unknown of node 1" in text, text)
     same("in JSON, too", [said["assumed"], [n["assumed"] for n in said["nodes"]]],
          [["memory", "available", "distances"], [["available"], ["memory", "available", "distances"]]])
+    known, unknown = said["nodes"][0]["memory"], dict.fromkeys(("total", "free", "available"))
+    check("memory that is not known is null, and so is the sum", known["total"] and
+          [said["memory"], said["nodes"][1]["memory"]] == [unknown] * 2, said)
     result = numastow(machine, "explain", "cpus=1", "memory=1Gi", "nodes=1")
     check("explain says that memory is unknown", "node 1    its memory is unknown" in result.out, result.out)
     for cpu in range(8):

@@ -204,7 +204,7 @@ def check_refused():
             check(f"{name} without {key} is refused", not VALIDATORS[name].is_valid(less))
     for name, path, wrong in (("stat", ("nodes", 0, "node"), "0"), ("zones", ("zones", 0, "free"), "1Gi"),
                               ("topology", ("cpus",), [0, 1]), ("status", ("refusals", 0, "at"), 1700000000),
-                              ("topology", ("nodes", 0, "memory", "total"), None)):
+                              ("topology", ("nodes", 0, "memory_blocks", "total"), None)):
         document = copy.deepcopy(next(d for (n, _), d in shapes.items() if n == name and d[path[0]]))
         place = document
         for word in path[:-1]:
