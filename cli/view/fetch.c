@@ -11,8 +11,9 @@
 
 #include "base/cleanup.h"
 
-#define SECONDS 5 /* for each step */
+#define SECONDS 5 /* for connecting, for sending, and for each part that is received */
 
+/* Connect. 0.0.0.0 and [::], on which a daemon listens for all addresses, are this machine. */
 static int dial(const char *address, struct stow_err *err)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
@@ -29,9 +30,6 @@ static int dial(const char *address, struct stow_err *err)
 		return stow_err_set(err, EINVAL, "\"%.64s\" has no port", address);
 	*port++ = '\0';
 	host[strcspn(host, "]")] = '\0';
-	/* A daemon that listens on all addresses is also here. */
-	if (strcmp(host, "0.0.0.0") == 0)
-		snprintf(host, 10, "127.0.0.1");
 	if (getaddrinfo(host, port, &hints, &found) != 0)
 		return stow_err_set(err, EINVAL, "\"%.64s\" is not an address", address);
 	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -94,6 +94,8 @@ def check_kubernetes(temp, etc):
         becomes("an API server that refuses everything", etc, "kubernetes", "problem", "nothing was published yet")
         bench.api.faults = []
         becomes("and one that does not", etc, "kubernetes", "ok", "up to date")
+        etc.write("agent.yaml", f"kubernetes: true\nmetrics: 0.0.0.0:{port}\n")
+        becomes("also where metrics are served on all addresses", etc, "kubernetes", "ok", "up to date")
 
 
 def main():
