@@ -16,51 +16,26 @@
 
 /* --- config.json ---------------------------------------------------------- */
 
-static bool is_word(struct json_object *value, const char *word)
-{
-	return json_object_is_type(value, json_type_string) &&
-	       strcmp(json_object_get_string(value), word) == 0;
-}
-
 /* Return whether a hook of config.json is this program, called for a claim. */
-static bool is_claims(struct json_object *hook)
+static bool is_claim_hook(struct json_object *hook)
 {
-	static const char name[] = "numastow-hook";
-	struct json_object *path, *args;
-	const char *program;
-	size_t n;
+	const char *program = strrchr(stow_json_text(hook, "path"), '/');
+	struct json_object *args = stow_json_member(hook, "args", json_type_array);
 
-	if (!json_object_is_type(hook, json_type_object) ||
-	    !json_object_object_get_ex(hook, "path", &path) ||
-	    !json_object_object_get_ex(hook, "args", &args) ||
-	    !json_object_is_type(path, json_type_string) ||
-	    !json_object_is_type(args, json_type_array))
-		return false;
-	program = strrchr(json_object_get_string(path), '/');
-	n = json_object_array_length(args);
-	if (!program || strcmp(program + 1, name) != 0 || n < 2 ||
-	    !is_word(json_object_array_get_idx(args, 1), "apply"))
-		return false;
-	for (size_t i = 2; i < n; i++)
-		if (is_word(json_object_array_get_idx(args, i), "--claim"))
-			return true;
-	return false;
+	return program && strcmp(program, "/numastow-hook") == 0 &&
+	       strcmp(stow_json_item(args, 1), "apply") == 0 && stow_json_has(args, "--claim");
 }
 
 bool hook_config_has_claim(struct json_object *config)
 {
 	static const char *const stages[] = { "createRuntime", "prestart" };
-	struct json_object *hooks, *list;
+	struct json_object *hooks = stow_json_member(config, "hooks", json_type_object);
 
-	if (!json_object_object_get_ex(config, "hooks", &hooks) ||
-	    !json_object_is_type(hooks, json_type_object))
-		return false;
 	for (size_t s = 0; s < STOW_ARRAY_SIZE(stages); s++) {
-		if (!json_object_object_get_ex(hooks, stages[s], &list) ||
-		    !json_object_is_type(list, json_type_array))
-			continue;
-		for (size_t i = 0; i < json_object_array_length(list); i++)
-			if (is_claims(json_object_array_get_idx(list, i)))
+		struct json_object *list = stow_json_member(hooks, stages[s], json_type_array);
+
+		for (size_t i = 0; list && i < json_object_array_length(list); i++)
+			if (is_claim_hook(json_object_array_get_idx(list, i)))
 				return true;
 	}
 	return false;
@@ -84,7 +59,7 @@ static int hold(struct hook_run *run, const struct hook_container *container,
 		return r;
 	if (container->annotated && record->n_held == 1)
 		hook_audit(run, "claim", NULL,
-			   "its annotations ask for nothing: it has what its claims have", true);
+			   "its annotations are ignored: it gets what its claims have", true);
 	r = stow_claim_enact(&run->context, record, cgroup, &problems, err);
 	return hook_conclude(run, record, &problems, r, err);
 }
@@ -106,19 +81,17 @@ static int place(struct hook_run *run, const struct hook_container *container,
 		r = hook_run_open(run->root, container, run, err);
 	if (r == 0)
 		r = hook_run_limits(run, config_json, *ret_cgroup, err);
+	if (r == 0)
+		r = hook_check_cgroups(run->root, *ret_cgroup, err);
 	if (r < 0)
 		return r;
-	if (hook_has_our_cgroups(run->root, (*ret_cgroup)->membership))
-		return stow_err_set(err, ENOTSUP,
-				    "the container runs in its runtime's own cgroup: there is no "
-				    "cpuset to set");
 	run->subject.init = init;
 	run->subject.cgroup = *ret_cgroup;
 	hook_config_sets(config_json, run->subject.cgroup, &run->subject.given_cpus,
 			 &run->subject.given_mems);
 	if (run->config->mode != STOW_MODE_OBSERVE)
 		return hold(run, container, call, err);
-	hook_audit(run, "observed", NULL, "would have what its claim has", true);
+	hook_audit(run, "observed", NULL, "would get what its claim has", true);
 	return 0;
 }
 

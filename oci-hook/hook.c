@@ -86,8 +86,7 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 	if (r < 0)
 		return r;
 	/* In its runtime's own cgroup, or without cpuset, it cannot be kept off exclusive CPUs. */
-	if (hook_has_our_cgroups(root, cgroup->membership) ||
-	    !cgroup->at[STOW_CGROUP_CPUSET].version)
+	if (hook_check_cgroups(root, cgroup, NULL) < 0 || !cgroup->at[STOW_CGROUP_CPUSET].version)
 		return 0;
 	snprintf(entry.id, sizeof(entry.id), "%s", container->id);
 	entry.cgroup = cgroup->id; /* not owned */
@@ -252,11 +251,9 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	const struct stow_cgroup *cgroup = run->subject.cgroup;
 	int r;
 
-	if (hook_has_our_cgroups(run->root, cgroup->membership))
-		return stow_err_set(err, ENOTSUP,
-				    "the container runs in its runtime's own cgroup (--cgroups="
-				    "disabled?): there is no cpuset to set");
-	r = check_memory_policy(run, config_json, err);
+	r = hook_check_cgroups(run->root, cgroup, err);
+	if (r == 0)
+		r = check_memory_policy(run, config_json, err);
 	if (r == 0)
 		r = stow_enforce_check_memory(cgroup, run->request.memory, err);
 	if (r < 0)

@@ -77,9 +77,11 @@ int hook_run_rootless(struct stow_root *root, const struct hook_call *call, int 
 int hook_identify(struct stow_root *root, const struct hook_container *container,
 		  struct stow_pidref *ret_init, struct stow_cgroup **ret_cgroup,
 		  struct stow_err *err);
-/* Return whether these are the runtime's own cgroups (podman run --cgroups=disabled). Then the
- * container cannot be placed, and a write would affect other processes. */
-bool hook_has_our_cgroups(struct stow_root *root, const char *membership);
+/* Check that the container has cgroups of its own. -ENOTSUP: it is in its runtime's, as this
+ * process (podman run --cgroups=disabled). Then it cannot be placed: a write would affect other
+ * processes. */
+int hook_check_cgroups(struct stow_root *root, const struct stow_cgroup *cgroup,
+		       struct stow_err *err);
 /* Warn of a container that can reach other containers' cgroups, and so can break promises to
  * them: SECURITY.md. */
 void hook_warn(struct hook_run *run, struct json_object *config_json);

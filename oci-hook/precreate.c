@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/helper.h"
+#include "base/json.h"
 #include "base/read.h"
 #include "oci-hook/input.h"
 #include "oci-hook/internal.h"
@@ -109,20 +110,11 @@ static char *runtime_features(const char *runtime)
 static bool runtime_knows(const char *runtime, const char *mode)
 {
 	_cleanup_free_ char *text = runtime_features(runtime);
-	struct json_object *features, *o;
-	bool known = false;
+	_cleanup_json_ struct json_object *features = text ? json_tokener_parse(text) : NULL;
+	struct json_object *linux_ = stow_json_member(features, "linux", json_type_object);
+	struct json_object *policy = stow_json_member(linux_, "memoryPolicy", json_type_object);
 
-	features = text ? json_tokener_parse(text) : NULL;
-	if (features && json_object_object_get_ex(features, "linux", &o) &&
-	    json_object_object_get_ex(o, "memoryPolicy", &o) &&
-	    json_object_object_get_ex(o, "modes", &o) && json_object_is_type(o, json_type_array))
-		for (size_t i = 0; i < json_object_array_length(o); i++) {
-			const char *m = json_object_get_string(json_object_array_get_idx(o, i));
-
-			known |= m && strcmp(m, mode) == 0;
-		}
-	json_object_put(features);
-	return known;
+	return stow_json_has(stow_json_member(policy, "modes", json_type_array), mode);
 }
 
 /* Check that all runtimes that are configured, or found in the usual places, support the mode,

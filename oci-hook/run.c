@@ -179,12 +179,17 @@ int hook_refuse(struct stow_root *root, const struct hook_container *container,
 			    refusal->text, refusal->suggestion[0] ? "; " : "", refusal->suggestion);
 }
 
-bool hook_has_our_cgroups(struct stow_root *root, const char *membership)
+int hook_check_cgroups(struct stow_root *root, const struct stow_cgroup *cgroup,
+		       struct stow_err *err)
 {
 	char ours[16384];
 
-	return stow_root_read_buf(root, ours, sizeof(ours), NULL, "/proc/self/cgroup") >= 0 &&
-	       strcmp(ours, membership) == 0;
+	if (stow_root_read_buf(root, ours, sizeof(ours), NULL, "/proc/self/cgroup") < 0 ||
+	    strcmp(ours, cgroup->membership) != 0)
+		return 0;
+	return stow_err_set(err, ENOTSUP,
+			    "the container runs in its runtime's own cgroup (--cgroups=disabled?): "
+			    "there is no cpuset to set");
 }
 
 int hook_identify(struct stow_root *root, const struct hook_container *container,

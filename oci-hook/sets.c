@@ -3,18 +3,16 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "cgroup/cpuset.h"
 #include "oci-hook/internal.h"
 
 /* Return -EINVAL for a list that only the kernel understands. */
 static int read_member(struct json_object *o, const char *key, struct stow_idset *ret)
 {
-	struct json_object *value = NULL;
+	struct json_object *value = stow_json_member(o, key, json_type_string);
 
-	if (!o || !json_object_object_get_ex(o, key, &value) ||
-	    !json_object_is_type(value, json_type_string))
-		return 0;
-	return stow_idset_parse(json_object_get_string(value), ret, NULL);
+	return value ? stow_idset_parse(json_object_get_string(value), ret, NULL) : 0;
 }
 
 /* Read the CPUs, or the nodes. Runtimes write the value in `unified` last. */
@@ -37,17 +35,12 @@ static void read_given(const struct stow_cgroup *cgroup, bool cpus, struct stow_
 void hook_config_sets(struct json_object *config, const struct stow_cgroup *cgroup,
 		      struct stow_idset *ret_cpus, struct stow_idset *ret_mems)
 {
-	static const char *const path[] = { "linux", "resources" };
-	struct json_object *resources = config, *cpu = NULL, *unified = NULL;
+	struct json_object *linux_ = stow_json_member(config, "linux", json_type_object);
+	struct json_object *resources = stow_json_member(linux_, "resources", json_type_object);
+	struct json_object *cpu = stow_json_member(resources, "cpu", json_type_object);
+	struct json_object *unified = stow_json_member(resources, "unified", json_type_object);
 
 	*ret_cpus = *ret_mems = (struct stow_idset){ 0 };
-	for (size_t i = 0; config && i < STOW_ARRAY_SIZE(path); i++)
-		if (!json_object_object_get_ex(resources, path[i], &resources))
-			return;
-	if (config) {
-		(void)json_object_object_get_ex(resources, "cpu", &cpu);
-		(void)json_object_object_get_ex(resources, "unified", &unified);
-	}
 	if (!config || read_set(cpu, "cpus", unified, "cpuset.cpus", ret_cpus) < 0)
 		read_given(cgroup, true, ret_cpus);
 	if (!config || read_set(cpu, "mems", unified, "cpuset.mems", ret_mems) < 0)

@@ -53,19 +53,9 @@ int hook_parse_json(const char *text, size_t len, const char *what, struct json_
 	return 0;
 }
 
-/* Return the member `key`; NULL if it is missing or has another type. */
-static struct json_object *member(struct json_object *o, const char *key, enum json_type type)
-{
-	struct json_object *v = NULL;
-
-	if (!o || !json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, type))
-		return NULL;
-	return v;
-}
-
 static const char *text_member(struct json_object *o, const char *key)
 {
-	struct json_object *v = member(o, key, json_type_string);
+	struct json_object *v = stow_json_member(o, key, json_type_string);
 
 	/* An embedded NUL would hide the rest from the checks. */
 	if (!v || strlen(json_object_get_string(v)) != (size_t)json_object_get_string_len(v))
@@ -256,7 +246,7 @@ int hook_parse_state(const char *text, size_t len, struct hook_container *ret, s
 		return r;
 	c.id = text_member(c.json, "id");
 	c.bundle = text_member(c.json, "bundle");
-	pid = member(c.json, "pid", json_type_int);
+	pid = stow_json_member(c.json, "pid", json_type_int);
 	if (!c.id || !c.id[0])
 		r = stow_err_set(err, EINVAL, "the OCI state has no id");
 	else if (pid && (json_object_get_int64(pid) < 0 || json_object_get_int64(pid) > INT32_MAX))
@@ -311,7 +301,7 @@ int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
 	if (r < 0)
 		return r;
 	r = read_annotations(&c, err);
-	path = text_member(member(c.json, "linux", json_type_object), "cgroupsPath");
+	path = text_member(stow_json_member(c.json, "linux", json_type_object), "cgroupsPath");
 	if (path) {
 		c.id = c.own_id = id_of_cgroups_path(path);
 		if (!c.id)
@@ -370,7 +360,7 @@ int hook_open_config(struct stow_root *root, const char *bundle, struct json_obj
 /* Read a limit: 0 if it is absent, null or -1 ("unlimited"). */
 static uint64_t positive(struct json_object *o, const char *key)
 {
-	struct json_object *v = member(o, key, json_type_int);
+	struct json_object *v = stow_json_member(o, key, json_type_int);
 	int64_t n = v ? json_object_get_int64(v) : 0;
 
 	return n > 0 ? (uint64_t)n : 0;
@@ -379,12 +369,12 @@ static uint64_t positive(struct json_object *o, const char *key)
 static int read_hugepage_limits(struct json_object *resources, struct stow_limits *limits,
 				struct stow_err *err)
 {
-	struct json_object *list = member(resources, "hugepageLimits", json_type_array);
+	struct json_object *list = stow_json_member(resources, "hugepageLimits", json_type_array);
 
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *item = json_object_array_get_idx(list, i);
 		const char *page = text_member(item, "pageSize");
-		struct json_object *limit = member(item, "limit", json_type_int);
+		struct json_object *limit = stow_json_member(item, "limit", json_type_int);
 		int64_t bytes = limit ? json_object_get_int64(limit) : -1;
 		uint64_t size;
 		int r;
@@ -405,11 +395,12 @@ static int read_hugepage_limits(struct json_object *resources, struct stow_limit
 
 int hook_config_limits(struct json_object *config, struct stow_limits *ret, struct stow_err *err)
 {
-	struct json_object *resources =
-		member(member(config, "linux", json_type_object), "resources", json_type_object);
-	struct json_object *cpu = member(resources, "cpu", json_type_object);
+	struct json_object *resources = stow_json_member(
+		stow_json_member(config, "linux", json_type_object), "resources", json_type_object);
+	struct json_object *cpu = stow_json_member(resources, "cpu", json_type_object);
 	uint64_t quota = positive(cpu, "quota"), period = positive(cpu, "period");
-	uint64_t memory = positive(member(resources, "memory", json_type_object), "limit");
+	uint64_t memory =
+		positive(stow_json_member(resources, "memory", json_type_object), "limit");
 	struct stow_limits limits = { 0 };
 	int r;
 
@@ -429,7 +420,7 @@ int hook_config_limits(struct json_object *config, struct stow_limits *ret, stru
 
 const char *hook_config_memory_policy(struct json_object *config)
 {
-	return text_member(member(member(config, "linux", json_type_object), "memoryPolicy",
-				  json_type_object),
+	return text_member(stow_json_member(stow_json_member(config, "linux", json_type_object),
+					    "memoryPolicy", json_type_object),
 			   "mode");
 }

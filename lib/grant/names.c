@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/parse.h"
 #include "base/text.h"
 
@@ -31,13 +30,10 @@ static int add(struct stow_names *names, const char *id, const char *name, bool 
 /* Take a container of [{"id":"...","names":["web"]}]; anything else is left out. */
 static int take(struct stow_names *names, json_object *entry)
 {
-	json_object *id, *list, *name;
+	json_object *id = stow_json_member(entry, "id", json_type_string), *name;
+	json_object *list = stow_json_member(entry, "names", json_type_array);
 
-	if (!json_object_is_type(entry, json_type_object) ||
-	    !json_object_object_get_ex(entry, "id", &id) ||
-	    !json_object_is_type(id, json_type_string) ||
-	    !json_object_object_get_ex(entry, "names", &list) ||
-	    !json_object_is_type(list, json_type_array) || !json_object_array_length(list))
+	if (!id || !list || !json_object_array_length(list))
 		return 0;
 	name = json_object_array_get_idx(list, 0);
 	return json_object_is_type(name, json_type_string)

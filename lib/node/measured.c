@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/idset.h"
+#include "base/json.h"
 #include "base/text.h"
 
 #define FILE_MAX ((size_t)64 << 20) /* bytes: 1,024 nodes have 1,048,576 pairs at most */
@@ -49,13 +48,7 @@ void stow_measured_digest(struct stow_root *root, char ret[static STOW_DIGEST_LE
 /* Copy a text; "": there is none. */
 static void take_text(json_object *from, const char *key, char *buf, size_t size)
 {
-	json_object *value;
-
-	*buf = '\0';
-	if (!json_object_object_get_ex(from, key, &value) ||
-	    !json_object_is_type(value, json_type_string))
-		return;
-	snprintf(buf, size, "%s", json_object_get_string(value));
+	snprintf(buf, size, "%s", stow_json_text(from, key));
 	stow_text_clean(buf, size - 1);
 }
 
@@ -75,12 +68,9 @@ static double take_figure(json_object *pair, const char *key)
 /* Return the number of a node, or -1. */
 static int take_node(json_object *pair, const char *key)
 {
-	json_object *value;
-	int64_t node = -1;
+	json_object *value = stow_json_member(pair, key, json_type_int);
+	int64_t node = value ? json_object_get_int64(value) : -1;
 
-	if (json_object_object_get_ex(pair, key, &value) &&
-	    json_object_is_type(value, json_type_int))
-		node = json_object_get_int64(value);
 	return node >= 0 && node < STOW_IDSET_MAX ? (int)node : -1;
 }
 
@@ -120,14 +110,11 @@ static int by_nodes(const void *a, const void *b)
 static int take(json_object *all, struct stow_measured *measured, char *digest, size_t size,
 		struct stow_err *err)
 {
-	json_object *about, *pairs;
+	json_object *about = stow_json_member(all, "measured", json_type_object);
+	json_object *pairs = stow_json_member(all, "pairs", json_type_array);
 	int r;
 
-	if (!json_object_is_type(all, json_type_object) ||
-	    !json_object_object_get_ex(all, "measured", &about) ||
-	    !json_object_is_type(about, json_type_object) ||
-	    !json_object_object_get_ex(all, "pairs", &pairs) ||
-	    !json_object_is_type(pairs, json_type_array))
+	if (!about || !pairs)
 		return stow_err_set(err, EINVAL, "it is not a JSON object with measured and pairs");
 	take_text(about, "time", measured->time, sizeof(measured->time));
 	take_text(about, "virtualization", measured->virtualization,

@@ -134,7 +134,7 @@ eq "two shares: nodes of both" "$(allowed_mems "$(container_pid both)")" 0-1
 both=$(cpus both)
 check "two shares: CPUs of both" test "${both#[0-3],}" = "$one"
 eq "annotations give nothing beside" "$("$numastow" ledger --json | jq '[.containers[].nodes[].n_cpus] | add')" 3
-check "the line says so" sh -c "'$numastow' why both | grep -q 'its annotations ask for nothing'"
+check "the line says so" sh -c "'$numastow' why both | grep -q 'its annotations are ignored'"
 eq "one record each" "$("$numastow" ledger --json | jq -c '[.containers[] | select(.state == "active") | .id] | sort')" \
 	'["both","one","two"]'
 check "the ledger names the claim" sh -c "'$numastow' ledger | grep -q '^claim team/db *main '"
