@@ -101,7 +101,7 @@ static int add_pages(struct stow_claim_share *share, const char *key, uint64_t b
 	/* The parser also accepts "2MB", which is no name in Kubernetes. */
 	if (stow_parse_pagesize(suffix, &size, NULL) < 0 ||
 	    strcmp(stow_format_size(size, canonical, sizeof(canonical)), suffix) != 0)
-		return stow_err_set(err, EINVAL, "not a page size, as in hugepages2Mi");
+		return stow_err_set(err, EINVAL, "not a page size such as in hugepages2Mi");
 	if (bytes % size)
 		return stow_err_set(err, EINVAL, "%" PRIu64 " bytes are not whole pages of %s",
 				    bytes, suffix);
@@ -126,7 +126,7 @@ static int add_amount(struct stow_claim_share *share, const char *key, struct js
 	int r;
 
 	if (!json_object_is_type(value, json_type_string))
-		return stow_err_set(err, EINVAL, "not a text");
+		return stow_err_set(err, EINVAL, "not a string");
 	text = json_object_get_string(value);
 	if (strlen(text) != (size_t)json_object_get_string_len(value))
 		return stow_err_set(err, EINVAL, "has a zero byte");
@@ -150,7 +150,7 @@ static int add_amount(struct stow_claim_share *share, const char *key, struct js
 	if (strncmp(key, POOL_KEY, strlen(POOL_KEY)) == 0)
 		return add_pages(share, key, amount, err);
 	return stow_err_set(err, EINVAL,
-			    "not a capacity of a NUMA node: cpus, memory and hugepages2Mi are");
+			    "not a capacity of a NUMA node, such as cpus, memory, hugepages2Mi");
 }
 
 static int read_amounts(struct json_object *result, struct stow_claim_share *share,
@@ -185,8 +185,8 @@ static int read_device(struct json_object *result, struct stow_claim_share *shar
 	if (strncmp(device, prefix, strlen(prefix)) != 0 ||
 	    stow_parse_u64(digits, STOW_IDSET_MAX - 1, &node, NULL) < 0 ||
 	    (digits[0] == '0' && digits[1]))
-		return stow_err_set(err, EINVAL, "device: \"%.64s\" is not a NUMA node, as node0",
-				    device);
+		return stow_err_set(err, EINVAL,
+				    "device: \"%.64s\" is not a NUMA node such as node0", device);
 	share->node = (int)node;
 	return 0;
 }
@@ -203,8 +203,7 @@ static int read_share(struct json_object *result, const char *pool, struct stow_
 		r = agent_field(result, "adminAccess", json_type_boolean, &value, err);
 	if (r > 0 && json_object_get_boolean(value))
 		return stow_err_set(err, EPERM,
-				    "adminAccess: true: NUMA nodes are allocated, "
-				    "without it");
+				    "adminAccess: true: is not supported for NUMA nodes");
 	if (r >= 0)
 		r = agent_text(result, "request", &share->part, err);
 	if (r == 0)

@@ -41,12 +41,12 @@ struct agent_conditions {
 	uint64_t refused;    /* since when; ns since the epoch */
 };
 
-/* What a claim says of this machine's devices. */
+/* Whether a claim has devices of this machine, and whether they are prepared. */
 enum agent_conditions_state {
 	AGENT_CLAIM_ELSEWHERE, /* it has none of them */
 	AGENT_CLAIM_HERE,
-	AGENT_CLAIM_WAITS,   /* ... and a pod is bound when they are prepared */
-	AGENT_CLAIM_REFUSED, /* ... which they were not */
+	AGENT_CLAIM_WAITS,   /* ... and kube-scheduler binds the pod only when they are prepared */
+	AGENT_CLAIM_REFUSED, /* ... and preparing them was refused */
 };
 
 /* Read a claim, as the API server sent it. */

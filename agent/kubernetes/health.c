@@ -43,7 +43,7 @@ static bool is_tight(struct agent_health *health, const PbNumaNode *node)
 /* Return what is wrong with a NUMA node, as a format with its number; NULL: nothing. */
 static const char *fault_of(struct agent_health *health, const PbNumaNode *node)
 {
-	bool tight = node && is_tight(health, node);
+	bool tight = node && is_tight(health, node); /* updates the state, whatever is returned */
 
 	if (!node)
 		return "NUMA node %d is offline, or was removed";

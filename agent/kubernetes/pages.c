@@ -64,6 +64,7 @@ static void log_withheld(uint64_t size, const char *cgroup, uint64_t limit, uint
 		 stow_text("capacity", capacity), stow_text("reason", reason));
 }
 
+/* Compare what the devices offer in pages of a size with kubelet's limit. */
 static void look_at(struct agent_pages *pages, struct stow_root *root,
 		    struct agent_slice_device *devices, size_t n, uint64_t size)
 {
@@ -77,6 +78,7 @@ static void look_at(struct agent_pages *pages, struct stow_root *root,
 		offer_none(devices, n, size);
 }
 
+/* Return whether one of these devices has pages of a size. */
 static bool has_size(const struct agent_slice_device *devices, size_t n, uint64_t size)
 {
 	for (size_t i = 0; i < n; i++)
@@ -89,6 +91,7 @@ static bool has_size(const struct agent_slice_device *devices, size_t n, uint64_
 void agent_pages_withhold(struct agent_pages *pages, struct stow_root *root,
 			  struct agent_slice_device *devices, size_t n)
 {
+	/* Each size once: at the first device that has it. */
 	for (size_t i = 0; i < n; i++)
 		for (size_t p = 0; p < devices[i].n_pools; p++)
 			if (!has_size(devices, i, devices[i].pools[p]))

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Hugepages that pods could not use. kubelet reads the pools when it starts, and sets a limit for
- * all pods together then. If the pools have more now, a container could be started with a claim
- * whose pages this limit refuses: such a capacity is not published at all, because the limit does
- * not say on which NUMA node.
+ * Hugepages that pods could not use. kubelet reads the pools only when it starts, and sets a limit
+ * for all pods together by them. If the pools have more now, a claim could be allocated pages that
+ * this limit refuses to its container. The limit does not say on which NUMA node the pages beyond
+ * it are: so pages of that size are not published at all.
  */
 
 #include "agent/kubernetes/slice.h"

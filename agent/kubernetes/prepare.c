@@ -10,8 +10,8 @@
 
 #include "agent/kubernetes/allocation.h"
 #include "agent/kubernetes/cdi.h"
+#include "agent/kubernetes/duplicate_keys.h"
 #include "agent/kubernetes/exclusive.h"
-#include "agent/kubernetes/twice.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "kube/json.h"
@@ -222,7 +222,7 @@ static int read_claim(struct agent_prepare *prepare, const struct agent_claim_na
 	r = agent_allocation_read(*ret_object, &wanted, ret, err);
 	if (r < 0)
 		return r;
-	r = agent_twice_check(text, *ret_object, err);
+	r = agent_duplicate_keys_check(text, *ret_object, err);
 	return r < 0 ? stow_err_wrap(err, r, "claim %s/%s", of->ns, of->name) : 0;
 }
 

@@ -102,7 +102,7 @@ static bool add_resources(struct json_object *zone, const struct agent_slice_dev
 		cpus.capacity = device->capacity.cpus;
 		cpus.allocatable = device->allocatable.cpus;
 		cpus.available = device->fenced ? 0 : device->available.cpus;
-		/* In the steps of slices. */
+		/* Whole MiB, as in slices. */
 		memory.capacity = device->capacity.memory;
 		memory.allocatable = device->allocatable.memory / MIB * MIB;
 		memory.available = device->fenced ? 0 : device->available.memory / MIB * MIB;

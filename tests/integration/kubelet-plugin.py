@@ -400,7 +400,7 @@ def hostile(number):
         "parameters of more than 10 KiB": (changed(opaque(drain="x" * 10240)), "at most 10240"),
         "parameters nested deep": (text(mode, '"drain": ' + '{"a":' * 20 + "1" + "}" * 20), "drain: is not a valid text"),
         "parameters nested deeper than a parser goes": (text(mode, '"drain": ' + "[" * 5000 + "]" * 5000), ""),
-        "a key twice": (text(mode, '"cpuMode": "shared", ' + mode), '"cpuMode": is there 2 times'),
+        "a key twice": (text(mode, '"cpuMode": "shared", ' + mode), '"cpuMode": appears 2 times'),
         "an unknown field": (changed(opaque(cpus="all")), '"cpus" is not'),
         "no object": (text(mode, '"drain": null'), "drain: is not a valid text"),
         "a claim that asks for more than its class gives": (changed(opaque(cpuMode="isolated")), "is for a DeviceClass to give"),

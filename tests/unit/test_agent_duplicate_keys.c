@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "agent/kubernetes/twice.h"
+#include "agent/kubernetes/duplicate_keys.h"
 #include "base/cleanup.h"
 
 /* Make a claim with these configs, and with texts around them that look like others. */
@@ -23,7 +23,7 @@ static int check(const char *configs, struct stow_err *err)
 		abort();
 	object = json_tokener_parse(text);
 	assert_non_null(object);
-	r = agent_twice_check(text, object, err);
+	r = agent_duplicate_keys_check(text, object, err);
 	json_object_put(object);
 	free(text);
 	return r;
@@ -67,19 +67,19 @@ TEST(twice)
 {
 #define AT "status.allocation.devices: config["
 	bad(CONFIG("numastow.io", "{\"a\":1,\"a\":1}"),
-	    AT "0]: parameters: \"a\": is there 2 times");
+	    AT "0]: parameters: \"a\": appears 2 times");
 	bad(CONFIG("gpu.example", "{\"a\": 1, \"a\": 2}") ", null, " CONFIG(
 		    "numastow.io", "{\"a\": 1, \"b\": [\"a\"], \"\\u0061\": 2, \"a\" : 3}"),
-	    AT "2]: parameters: \"a\": is there 3 times");
+	    AT "2]: parameters: \"a\": appears 3 times");
 	bad(CONFIG("numastow.io", "{\"\": 1, \"x\": {}, \"\": 1}"),
-	    AT "0]: parameters: \"\": is there 2 times");
+	    AT "0]: parameters: \"\": appears 2 times");
 	bad(CONFIG("numastow.io", "{\"\\\"\\\\\": 1, \"\\\"\\u005c\": 1}"),
-	    AT "0]: parameters: \"\"\\\": is there 2 times");
+	    AT "0]: parameters: \"\"\\\": appears 2 times");
 	/* The whole is there twice: json-c keeps the last. */
 	bad("{\"opaque\": {\"driver\": \"numastow.io\", \"parameters\": {}, \"parameters\": "
 	    "{\"a\": "
 	    "1, \"a\": 1}}}",
-	    AT "0]: parameters: \"a\": is there 2 times");
+	    AT "0]: parameters: \"a\": appears 2 times");
 }
 
 TEST(long_ones)

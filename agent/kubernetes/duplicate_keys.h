@@ -13,4 +13,4 @@
  * `text` is the claim as the API server has sent it, `object` what json-c has made of it. -EINVAL
  * names the config and the key. Other drivers' parameters are not checked.
  */
-int agent_twice_check(const char *text, struct json_object *object, struct stow_err *err);
+int agent_duplicate_keys_check(const char *text, struct json_object *object, struct stow_err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text has been accepted by json-c, so brackets match and strings end. The functions still stop
  * at the terminating NUL. */
-#include "agent/kubernetes/twice.h"
+#include "agent/kubernetes/duplicate_keys.h"
 
 #include <errno.h>
 #include <string.h>
@@ -119,13 +119,13 @@ static int check(const char *p, struct json_object *object, struct stow_err *err
 		for (const char *k = next(p); k && *k == '"'; k = next(skip_value(value_of(k))))
 			times += is_key(k, key);
 		if (times > 1)
-			return stow_err_set(err, EINVAL, "\"%s\": is there %zu times",
+			return stow_err_set(err, EINVAL, "\"%s\": appears %zu times",
 					    stow_text_quote(key, quoted, sizeof(quoted)), times);
 	}
 	return 0;
 }
 
-int agent_twice_check(const char *text, struct json_object *object, struct stow_err *err)
+int agent_duplicate_keys_check(const char *text, struct json_object *object, struct stow_err *err)
 {
 	const char *p = member(skip_space(text), "status");
 	struct json_object *configs;
