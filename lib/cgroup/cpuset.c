@@ -95,6 +95,21 @@ int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct s
 	return stow_cpuset_read_at(cgroup, below, (size_t)(slash - below), cpus, ret, err);
 }
 
+int stow_cpuset_read_allowed(const struct stow_cgroup *cgroup, const struct stow_idset *given_cpus,
+			     const struct stow_idset *given_mems, struct stow_cpuset *ret,
+			     struct stow_err *err)
+{
+	int r = stow_cpuset_read_above(cgroup, true, &ret->cpus_effective, err);
+
+	if (r == 0)
+		r = stow_cpuset_read_above(cgroup, false, &ret->mems_effective, err);
+	if (r == 0 && !stow_idset_empty(given_cpus))
+		stow_idset_and(&ret->cpus_effective, given_cpus);
+	if (r == 0 && !stow_idset_empty(given_mems))
+		stow_idset_and(&ret->mems_effective, given_mems);
+	return r;
+}
+
 int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, size_t len, bool cpus,
 			struct stow_idset *ret, struct stow_err *err)
 {

@@ -41,6 +41,12 @@ int stow_cpuset_read_given(const struct stow_cgroup *cgroup, bool cpus, struct s
 int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
 			   struct stow_err *err);
 
+/* Read what the cgroup may get: `cpus_effective` and `mems_effective` are what takes effect in the
+ * cgroup above, within what its runtime has given to it (empty sets: no bound). */
+int stow_cpuset_read_allowed(const struct stow_cgroup *cgroup, const struct stow_idset *given_cpus,
+			     const struct stow_idset *given_mems, struct stow_cpuset *ret,
+			     struct stow_err *err);
+
 /* Read what takes effect in one of the cgroups above: the cgroup that the first `len` bytes of
  * `below` name. `below` is a path below the mount (cgroup->at[].below). */
 int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, size_t len, bool cpus,

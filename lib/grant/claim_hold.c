@@ -2,11 +2,11 @@
 #include "grant/claim_hold.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/limits.h"
 #include "grant/claim.h"
@@ -23,26 +23,7 @@ struct holding {
 	struct stow_cpuset allowed; /* by the cgroup above and by config.json */
 };
 
-/* Read what the container may use, not from its own cpuset, which an earlier call of its hook may
- * have written. */
-static int read_allowed(struct holding *h, struct stow_err *err)
-{
-	const struct stow_subject *subject = h->subject;
-	int r;
-
-	r = stow_cpuset_read_above(subject->cgroup, true, &h->allowed.cpus_effective, err);
-	if (r == 0)
-		r = stow_cpuset_read_above(subject->cgroup, false, &h->allowed.mems_effective, err);
-	if (r < 0)
-		return r;
-	if (!stow_idset_empty(&subject->given_cpus))
-		stow_idset_and(&h->allowed.cpus_effective, &subject->given_cpus);
-	if (!stow_idset_empty(&subject->given_mems))
-		stow_idset_and(&h->allowed.mems_effective, &subject->given_mems);
-	return 0;
-}
-
-/* Find the share, which must have been taken. */
+/* Find the share, which must have been prepared. */
 static int find_share(const struct holding *h, struct stow_record **ret, struct stow_err *err)
 {
 	struct stow_record **records;
@@ -99,9 +80,9 @@ static int check_allowed(const struct holding *h, const struct stow_record *reco
 				    "its claims are on NUMA nodes %s, which the container's cgroup "
 				    "may not use",
 				    stow_idset_format(&record->nodes, list, sizeof(list)));
-	/* The cgroups of kubelet get exclusive CPUs with the container, before the container does.
-	 * Isolated CPUs are not in effect above while another container of the claim is a
-	 * partition. */
+	/* In a Guaranteed pod, stow_grant_enact() gives the pod's cgroup the exclusive CPUs first,
+	 * so that it need not have them yet. Isolated CPUs are not checked: while another container
+	 * of the claim is a partition, they are missing in the effective sets above it. */
 	if (record->exclusive)
 		r = stow_pods_check_class(h->context->root, stow_cgroup_id_path(&record->cgroup),
 					  err);
@@ -162,7 +143,6 @@ static void drop_own(struct stow_record *record)
 static int fill(const struct holding *h, struct stow_record *record, struct stow_err *err)
 {
 	const struct stow_subject *subject = h->subject;
-	int r;
 
 	if (record->kind != STOW_LEASE_CLAIM)
 		drop_own(record);
@@ -180,8 +160,7 @@ static int fill(const struct holding *h, struct stow_record *record, struct stow
 	    set_text(&record->reason, "its claims") < 0 || set_text(&record->reservation, "") < 0)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
 	stow_cgroup_id_done(&record->cgroup);
-	r = stow_cgroup_id_copy(&subject->cgroup->id, &record->cgroup, err);
-	return r;
+	return stow_cgroup_id_copy(&subject->cgroup->id, &record->cgroup, err);
 }
 
 /* Save the values of the cgroup that the held shares may change, and describe these shares. */
@@ -192,12 +171,10 @@ static int complete(const struct holding *h, struct stow_record *record, struct 
 
 	request.n_pages = stow_record_pages(record, request.pages);
 	for (size_t i = 0; i < record->n_held; i++) {
-		size_t len = strlen(text);
-
 		if (h->limit)
 			request.memory += record->held[i].memory;
-		snprintf(text + len, sizeof(text) - len, "%sclaim %s/%s (%s)", i ? ", " : "",
-			 record->held[i].ns, record->held[i].name, record->held[i].part);
+		stow_append(text, sizeof(text), "%sclaim %s/%s (%s)", i ? ", " : "",
+			    record->held[i].ns, record->held[i].name, record->held[i].part);
 	}
 	if (set_text(&record->request, text) < 0 || set_text(&record->reason, text) < 0)
 		return stow_err_sys(err, ENOMEM, "recording %s", record->id);
@@ -209,13 +186,10 @@ static int put(const struct holding *h, struct stow_record **record, int64_t sha
 	       struct stow_err *err)
 {
 	struct stow_ledger *ledger = h->context->ledger;
-	int64_t key = (*record)->key;
-	int r;
+	int64_t key;
+	int r = (*record)->key ? stow_ledger_update(ledger, *record, err)
+			       : stow_ledger_insert(ledger, *record, err);
 
-	if (key)
-		r = stow_ledger_update(ledger, *record, err);
-	else
-		r = stow_ledger_insert(ledger, *record, err);
 	key = (*record)->key;
 	if (r == 0)
 		r = stow_ledger_hold(ledger, key, share, err);
@@ -272,8 +246,10 @@ int stow_claim_hold(const struct stow_grant_context *context, const struct stow_
 	r = stow_claim_check_uid(uid, "the claim's UID", err);
 	if (r == 0)
 		r = stow_claim_check_uid(share, "the share's id", err);
+	/* Not its own cpuset, which an earlier call of its hook may have written. */
 	if (r == 0)
-		r = read_allowed(&h, err);
+		r = stow_cpuset_read_allowed(subject->cgroup, &subject->given_cpus,
+					     &subject->given_mems, &h.allowed, err);
 	if (r == 0)
 		r = stow_ledger_begin(context->ledger, err);
 	if (r < 0)

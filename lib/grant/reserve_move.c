@@ -7,28 +7,20 @@
 #include "base/cleanup.h"
 #include "grant/basis.h"
 
-/* A container that moves may use whatever the cgroup above and its config.json allow: its present
- * set does not limit it. */
+/* Read what the planner needs. A container that moves may use whatever the cgroup above and its
+ * config.json allow: its present set does not limit it. */
 static int read_move_basis(const struct stow_grant_context *context,
 			   const struct stow_record *record, const struct stow_cgroup *cgroup,
 			   const struct stow_request *request, struct stow_basis *basis,
 			   struct stow_err *err)
 {
-	int r;
+	int r = stow_basis_read(context, NULL, request, NULL, 0, basis, err);
 
-	r = stow_basis_read(context, NULL, request, NULL, 0, basis, err);
 	if (r == 0)
-		r = stow_cpuset_read_above(cgroup, true, &basis->cpuset.cpus_effective, err);
-	if (r == 0)
-		r = stow_cpuset_read_above(cgroup, false, &basis->cpuset.mems_effective, err);
-	if (r < 0)
-		return r;
-	if (!stow_idset_empty(stow_record_given_cpus(record)))
-		stow_idset_and(&basis->cpuset.cpus_effective, stow_record_given_cpus(record));
-	if (!stow_idset_empty(stow_record_given_mems(record)))
-		stow_idset_and(&basis->cpuset.mems_effective, stow_record_given_mems(record));
-	basis->have_cpuset = true;
-	return 0;
+		r = stow_cpuset_read_allowed(cgroup, stow_record_given_cpus(record),
+					     stow_record_given_mems(record), &basis->cpuset, err);
+	basis->have_cpuset = r == 0;
+	return r;
 }
 
 static void take_plan(const struct stow_basis *basis, const struct stow_request *request,
