@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/parse.h"
 #include "rpc/metrics.h"
 
@@ -33,7 +34,7 @@ static void render_nodes(FILE *out, const PbNodeReport *report)
 {
 	char id[16];
 
-	for (size_t m = 0; m < sizeof(numbers) / sizeof(*numbers); m++) {
+	for (size_t m = 0; m < STOW_ARRAY_SIZE(numbers); m++) {
 		stow_metric_head(out, numbers[m].name, "gauge", numbers[m].help);
 		for (size_t i = 0; i < report->n_numa_nodes; i++) {
 			const char *at = (const char *)report->numa_nodes[i] + numbers[m].offset;
@@ -101,7 +102,7 @@ static void render_counters(FILE *out, const PbAgentCounters *c)
 		{ "numastow_agent_dials_total", "Streams opened to a scheduler.", c->reconnects },
 	};
 
-	for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(counters); i++) {
 		stow_metric_head(out, counters[i].name, "counter", counters[i].help);
 		stow_metric(out, counters[i].name, (double)counters[i].value, NULL);
 	}

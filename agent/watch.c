@@ -104,7 +104,7 @@ bool agent_watch_concerns(const char *text, size_t len)
 						  "SUBSYSTEM=node" };
 
 	for (const char *p = text; p < text + len; p += strlen(p) + 1)
-		for (size_t i = 0; i < sizeof(subsystems) / sizeof(*subsystems); i++)
+		for (size_t i = 0; i < STOW_ARRAY_SIZE(subsystems); i++)
 			if (strcmp(p, subsystems[i]) == 0)
 				return true;
 	return false;

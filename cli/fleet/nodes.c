@@ -76,7 +76,7 @@ const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size)
 	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
 	uint64_t seconds = stow_clock_elapsed(from, to) / STOW_SECOND;
 
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(units); i++)
 		if (seconds >= 2 * units[i].seconds || units[i].seconds == 1) {
 			snprintf(buf, size, "%" PRIu64 "%s", seconds / units[i].seconds,
 				 units[i].unit);

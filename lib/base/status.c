@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "base/cleanup.h"
+
 static const char *const names[] = {
 	[STOW_STATUS_OK] = "OK",
 	[STOW_STATUS_CANCELLED] = "CANCELLED",
@@ -68,7 +70,7 @@ static const struct {
 
 unsigned int stow_status_of_errno(int errnum)
 {
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(table); i++)
 		if (table[i].errnum == errnum)
 			return table[i].status;
 	return STOW_STATUS_UNKNOWN;
@@ -76,7 +78,7 @@ unsigned int stow_status_of_errno(int errnum)
 
 int stow_errno_of_status(unsigned int status)
 {
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(table); i++)
 		if ((unsigned int)table[i].status == status)
 			return table[i].errnum;
 	return EIO;
@@ -84,5 +86,5 @@ int stow_errno_of_status(unsigned int status)
 
 const char *stow_status_name(unsigned int status)
 {
-	return status < sizeof(names) / sizeof(*names) ? names[status] : "UNKNOWN";
+	return status < STOW_ARRAY_SIZE(names) ? names[status] : "UNKNOWN";
 }

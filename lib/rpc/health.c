@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "rpc/server_internal.h"
 
 struct watcher {
@@ -120,7 +121,7 @@ static const struct stow_rpc_method methods[] = {
 const struct stow_rpc_service rpc_health_service = {
 	.descriptor = &grpc__health__v1__health__descriptor,
 	.methods = methods,
-	.n_methods = sizeof(methods) / sizeof(*methods),
+	.n_methods = STOW_ARRAY_SIZE(methods),
 };
 
 int rpc_health_new(struct stow_rpc_server *server, struct rpc_health **ret, struct stow_err *err)

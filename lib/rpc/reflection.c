@@ -210,7 +210,7 @@ static const struct stow_rpc_method methods[] = {
 const struct stow_rpc_service rpc_reflection_service = {
 	.descriptor = &grpc__reflection__v1alpha__server_reflection__descriptor,
 	.methods = methods,
-	.n_methods = sizeof(methods) / sizeof(*methods),
+	.n_methods = STOW_ARRAY_SIZE(methods),
 };
 
 static int pack_files(struct rpc_reflection *reflection, struct stow_err *err)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "rpc/server_internal.h"
 
@@ -266,7 +267,7 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options,
 		/* Two servers on one port would each get some of the calls. */
 		rpc_integer(GRPC_ARG_ALLOW_REUSEPORT, 0),
 	};
-	grpc_channel_args all = { sizeof(args) / sizeof(*args), args };
+	grpc_channel_args all = { STOW_ARRAY_SIZE(args), args };
 
 	return grpc_server_create(&all, NULL);
 }

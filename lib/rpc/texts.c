@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/math.h"
 #include "base/text.h"
 
@@ -34,7 +35,7 @@ static size_t most_of(const char *field)
 		{ "annotation", STOW_TEXT_LIST },
 	};
 
-	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(fields); i++)
 		if (strcmp(fields[i].field, field) == 0)
 			return fields[i].most;
 	return STOW_TEXT_LINE;

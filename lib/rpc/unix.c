@@ -69,7 +69,7 @@ static bool same_namespaces(struct stow_root *root, pid_t pid)
 	char number[16];
 
 	snprintf(number, sizeof(number), "%d", (int)pid);
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(kinds); i++) {
 		char ours[64], theirs[64];
 
 		if (!read_namespace(root, number, kinds[i], theirs) ||

@@ -19,7 +19,6 @@
 #include <stdint.h>
 
 #include "base/math.h"
-
 #include "scheduler/fleet/report.h"
 
 #define STOW_TRAIT_STEPS 24 /* numbers of CPUs */

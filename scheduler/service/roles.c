@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/math.h"
 
 #define AGENT "numastow:agent/"
@@ -97,7 +98,7 @@ int scheduler_may(const struct stow_rpc_peer *peer, const char *method, char *co
 
 	if (!peer->tls)
 		return 0;
-	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(methods); i++)
 		if (strcmp(methods[i].method, method) == 0)
 			wanted = methods[i].rank;
 	if (wanted < 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain.h"
 #include "scheduler/service/roles.h"
@@ -69,7 +70,7 @@ static const struct stow_rpc_method methods[] = {
 const struct stow_rpc_service scheduler_service = {
 	.descriptor = &pb_scheduler__descriptor,
 	.methods = methods,
-	.n_methods = sizeof(methods) / sizeof(*methods),
+	.n_methods = STOW_ARRAY_SIZE(methods),
 	.may = may,
 	.check = check,
 	.ended = ended,

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #include "agent/link.h"
@@ -49,7 +50,7 @@ TEST(pauses_never_end_and_never_vanish)
 {
 	static const unsigned int many[] = { 64, 65, 1000, INT_MAX, UINT_MAX - 1, UINT_MAX };
 
-	for (size_t i = 0; i < sizeof(many) / sizeof(*many); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(many); i++)
 		for (uint64_t random = 0; random < 1000; random++)
 			assert_in_range(pause_after(many[i], random * 0x9e3779b97f4a7c15), MOST / 2,
 					MOST);

@@ -7,6 +7,7 @@
 
 #include "agent/kubernetes/slice.h"
 #include "agent/kubernetes/state.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "kube/json.h"
 #include "tree.h"
@@ -160,7 +161,7 @@ TEST(a_slice_has_at_most_64_devices)
 		size_t slices, last;
 	} cases[] = { { 1, 1, 1 }, { 64, 1, 64 }, { 65, 2, 1 }, { 200, 4, 8 } };
 
-	for (size_t c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
+	for (size_t c = 0; c < STOW_ARRAY_SIZE(cases); c++) {
 		struct made *m = made_new(cases[c].numa);
 		char name[40];
 		size_t n;
@@ -420,7 +421,7 @@ TEST(the_state_is_read_again)
 	assert_int_equal(again->n_fences, 1);
 	assert_int_equal(again->fences[0].id, 5);
 	assert_string_equal(again->fences[0].since, "2020-01-01T00:00:00Z");
-	for (size_t i = 0; i < sizeof(damaged) / sizeof(*damaged); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(damaged); i++) {
 		tree_write_data(t, AGENT_STATE_PATH, damaged[i], strlen(damaged[i]));
 		agent_state_read(t->root, again);
 		assert_int_equal(again->generation, 0);

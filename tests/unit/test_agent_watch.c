@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "agent/watch.h"
+#include "base/cleanup.h"
 #include "tree.h"
 
 TEST(nsdelegate_is_seen)
@@ -25,7 +26,7 @@ TEST(nsdelegate_is_seen)
 	struct tree *t = tree_new();
 
 	assert_int_equal(agent_watch_nsdelegate(t->root), -ENOENT);
-	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(tries); i++) {
 		tree_write(t, "/proc/self/mountinfo", "%s", tries[i].mountinfo);
 		assert_int_equal(agent_watch_nsdelegate(t->root), tries[i].result);
 	}

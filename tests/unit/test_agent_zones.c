@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/kubernetes/zones.h"
+#include "base/cleanup.h"
 #include "kube/json.h"
 
 #define GIB  (UINT64_C(1) << 30)
@@ -179,7 +180,7 @@ TEST(the_policy_is_the_default_policy)
 	};
 	struct made *m = made_new(1);
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(words); i++) {
 		m->settings.policy = (enum stow_policy)i;
 		make(m);
 		assert_string_equal(attribute(m, "topologyManagerPolicy"), words[i]);
@@ -356,7 +357,7 @@ TEST(no_type_is_trusted)
 	struct made *m = made_new(2);
 
 	make(m);
-	for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(odd); i++) {
 		struct json_object *stored = parsed(odd[i]);
 
 		assert_false(agent_zones_agree(m->object, stored));

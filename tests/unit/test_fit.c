@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/fit.h"
 #include "base/grid.h"
 
@@ -30,7 +31,7 @@ TEST(texts_wrap)
 		{ "ab", 1, "a\nb" },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		char *wrapped = stow_fit_wrap(cases[i].text, cases[i].width);
 
 		assert_string_equal(wrapped, cases[i].wanted);
@@ -70,7 +71,7 @@ TEST(a_label_and_its_text)
 		{ "ab", "fourteen chars seven", 5, "  ab    fourteen chars seven\n" },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		char *out = printed(cases[i].label, 8, cases[i].text, cases[i].width);
 
 		assert_string_equal(out, cases[i].wanted);

@@ -378,9 +378,9 @@ TEST(ids_and_names)
 	char text[17];
 	uint64_t id;
 
-	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(good); i++)
 		assert_int_equal(stow_machine_name_check(good[i], NULL), 0);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		assert_int_equal(stow_machine_name_check(bad[i], &err), -EINVAL);
 		assert_non_null(strstr(err.msg, "1 to 253"));
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "unit.h"
 
+#include "base/cleanup.h"
 #include "base/idset.h"
 
 static void assert_list(const char *in, const char *out)
@@ -38,7 +39,7 @@ TEST(refuses_what_is_no_list)
 					   "99999999999999999999" };
 	struct stow_idset set = { .bits = { 42 } };
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		struct stow_err err = { 0 };
 		int r = stow_idset_parse(bad[i], &set, &err);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "node/locality.h"
 
 #define CPU  "/sys/devices/system/cpu"
@@ -152,7 +153,7 @@ TEST(memory_has_access_caches_and_a_tier)
 	struct stow_locality l;
 	char path[128];
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(files); i++) {
 		snprintf(path, sizeof(path), NODE "/node1/%s", files[i][0]);
 		tree_write(tree, path, "%s\n", files[i][1]);
 	}

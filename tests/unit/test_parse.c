@@ -32,7 +32,7 @@ TEST(quantities_as_kubernetes_reads_them)
 		{ "9223372036854775807", INT64_MAX },
 	};
 
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(good); i++) {
 		uint64_t bytes = 42;
 
 		if (stow_parse_quantity(good[i].text, &bytes, NULL) != 0 || bytes != good[i].bytes)
@@ -70,7 +70,7 @@ TEST(what_is_no_quantity_is_refused)
 		{ "9999999999999999Ei", -ERANGE },
 	};
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		uint64_t bytes = 42;
 		struct stow_err err = { 0 };
 		int r = stow_parse_quantity(bad[i].text, &bytes, &err);

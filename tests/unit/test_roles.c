@@ -4,6 +4,7 @@
 
 #include <numastow/v1/scheduler.pb-c.h>
 
+#include "base/cleanup.h"
 #include "scheduler/config.h"
 #include "scheduler/service/roles.h"
 
@@ -11,7 +12,7 @@ static const char *const methods[] = { "Explain",	   "ListNodes",	 "WatchNodes",
 				       "ListReservations", "ListDrains", "Place",
 				       "Release",	   "Fence",	 "Unfence",
 				       "DrainMemory",	   "CancelDrain" };
-#define N_METHODS (sizeof(methods) / sizeof(*methods))
+#define N_METHODS (STOW_ARRAY_SIZE(methods))
 /* The first that each role may not: read, place, drain. */
 static const size_t ends[] = { 5, 7, 11 };
 
@@ -114,7 +115,7 @@ TEST(only_a_uri_is_a_uri)
 	char *roles[] = { (char *)"spiffe://x/ops=drain", (char *)"spiffe://x/ops=agent/web-3",
 			  NULL };
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(names); i++) {
 		const char *const list[] = { names[i], NULL };
 		struct stow_rpc_peer peer = { .tls = true, .dns = list };
 
@@ -165,9 +166,9 @@ TEST(entries_are_checked)
 	static const char *const bad[] = { "",	      "a",	 "=read",  "a=",      "a=agent/",
 					   "a=agent", "a=write", "a=Read", "a=drain " };
 
-	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(good); i++)
 		assert_int_equal(scheduler_role_check(good[i], NULL), 0);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		struct stow_err err;
 
 		assert_int_equal(scheduler_role_check(bad[i], &err), -EINVAL);
@@ -223,7 +224,7 @@ TEST(settings_that_must_not_be)
 	};
 	struct scheduler_config config;
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		const char *why =
 			settings(cases[i].flags[0], cases[i].flags[1], cases[i].flags[2], &config);
 

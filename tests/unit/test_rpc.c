@@ -16,6 +16,7 @@
 #include <grpc/reflection/v1alpha/reflection.pb-c.h>
 #include <numastow/v1/scheduler.pb-c.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #include "rpc/rpc.h"
@@ -207,7 +208,7 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 static const struct stow_rpc_service test_service = {
 	.descriptor = &pb_scheduler__descriptor,
 	.methods = methods,
-	.n_methods = sizeof(methods) / sizeof(*methods),
+	.n_methods = STOW_ARRAY_SIZE(methods),
 	.may = may,
 };
 

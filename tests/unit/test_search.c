@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "report.h"
 #include "scheduler/search/search.h"
 
@@ -490,7 +491,7 @@ TEST(nonsense_is_refused)
 	cases[6].pod.hugepages = list, cases[6].pod.n_hugepages = 2;
 	cases[7].pod.hugepages = too_many, cases[7].pod.n_hugepages = 1;
 	cases[8].pod.hugepages = no_power, cases[8].pod.n_hugepages = 1;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		struct stow_err err = { 0 };
 		struct stow_want want;
 

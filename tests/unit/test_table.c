@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/math.h"
 #include "cli/view/table.h"
 
@@ -96,7 +97,7 @@ TEST(columns_are_selected)
 		{ "+name,ratio", false, "name node max_size ratio " },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		const struct cli_output out = { .columns = cases[i].list, .all = cases[i].all };
 		struct cli_table *table = table_of(&out);
 		json_object *rows;
@@ -120,7 +121,7 @@ TEST(unknown_columns_are_refused)
 {
 	static const char *const lists[] = { "", "nose", "name,", "name,,node", "+", "na" };
 
-	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(lists); i++) {
 		const struct cli_output out = { .columns = lists[i] };
 		struct cli_table *table = NULL;
 		struct stow_err err = { 0 };

@@ -5,6 +5,7 @@
 #include <numastow/v1/scheduler.pb-c.h>
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "rpc/address.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/event.h"
@@ -92,7 +93,7 @@ TEST(addresses_may_lack_a_port)
 	};
 	char text[300];
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		int r = stow_target_complete(cases[i].given, 7200, text, sizeof(text), NULL);
 
 		if (r != (cases[i].becomes ? 0 : -EINVAL))
