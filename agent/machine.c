@@ -116,7 +116,7 @@ static uint64_t tick(void *ctx, uint64_t now)
 
 	if (agent_policy_follow(machine->policy)) {
 		agent_machine_reloaded(machine);
-		machine->next_gc = 0; /* what is reserved now may have to be left */
+		machine->next_gc = 0; /* containers may have to leave CPUs that are reserved now */
 	}
 	agent_publisher_set_mode(machine->publisher, agent_policy_changes(machine->policy));
 	keep(machine, now);

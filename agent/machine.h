@@ -50,6 +50,7 @@ const struct stow_grant_context *agent_machine_context(const struct agent_machin
 const PbNodeReport *agent_machine_report(const struct agent_machine *machine);
 
 /* Return the number of leases of a scheduler: those of the last report, and those that were
- * added since. Count an added lease. */
+ * added since. */
 size_t agent_machine_leases(const struct agent_machine *machine);
+/* Count a lease that was added. */
 void agent_machine_took_lease(struct agent_machine *machine);

@@ -27,12 +27,13 @@ int cli_process_read(struct stow_root *root, pid_t pid, struct cli_process *ret,
 int cli_process_parse(struct stow_root *root, const char *text, struct cli_process *ret,
 		      struct stow_err *err);
 
-/* Call `visit` for each process of `root`, or for each whose program has this name (NULL: any).
- * Return the sum of what it returned. One that returns -ESRCH has ended meanwhile. */
+/* Call `visit` for each process whose program has this name (NULL: any). Return the sum of what it
+ * returned, or its first failure; -ESRCH, a process that has ended meanwhile, is none. */
 typedef int (*cli_visit_process)(void *ctx, pid_t pid, struct stow_err *err);
 int cli_each_process(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
 		     struct stow_err *err);
-/* The same for a name that has to be there. -ENOENT: it is no process's. */
+/* Do the same for a word of the command line that is neither a PID nor a container. -ENOENT: no
+ * process was counted. */
 int cli_each_named(struct stow_root *root, const char *name, cli_visit_process visit, void *ctx,
 		   struct stow_err *err);
 
@@ -50,7 +51,7 @@ void cli_nodes_with_memory(struct stow_root *root, struct stow_idset *ret);
 /* Return whether the kernel's NUMA balancing is on. */
 bool cli_balancing(struct stow_root *root);
 
-/* Parse "--nodes" or the like: a list of numbers, ranges, strides, "all" and "!" of what is
- * there. `what`: "node" or "CPU". */
+/* Parse the value of `option`: a list of nodes or CPUs (`what`: "node" or "CPU") as in
+ * base/numalist.h, of those that are present. */
 int cli_parse_ids(const char *option, const char *text, const char *what,
 		  const struct stow_idset *present, struct stow_idset *ret, struct stow_err *err);

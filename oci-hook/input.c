@@ -15,8 +15,8 @@
 #define BUFFER	65536
 #define RAW_MAX (6 * sizeof(STOW_ANNOTATION_PREFIX)) /* each character as \uXXXX */
 
-/* Copies JSON, one byte after the other, without what is in the values of the outermost object's
- * members, where only one annotation of ours stays. */
+/* Copies JSON byte by byte. In the outermost object, values that are objects or lists become empty;
+ * only if a member's name in them has our prefix, one member with that prefix takes its place. */
 struct filter {
 	char *out;
 	size_t len, size;
@@ -26,7 +26,7 @@ struct filter {
 	size_t name_len;
 };
 
-/* What does not fit is cut off, and the rest is no JSON. */
+/* What does not fit is cut off: the result is not valid JSON, and parsing it fails. */
 static void put(struct filter *f, const char *text, size_t len)
 {
 	len = STOW_MIN(len, f->size - f->len);

@@ -18,10 +18,10 @@ struct hook_input {
 };
 
 /*
- * Read an OCI state. Of one that is longer than `max` bytes (HOOK_STATE_MAX; tests have others),
- * leave out what is within its annotations, except one annotation "numastow.io/" if there is any
- * with this prefix, and what is within other members' values. What is left out is not checked.
- * Release with hook_input_done().
+ * Read an OCI state. If it is longer than `max` bytes (HOOK_STATE_MAX; tests use others), shorten
+ * it to the outermost members: objects and lists become empty, except that the annotations get one
+ * member "numastow.io/" if any of them has this prefix. What is left out is not checked. Free with
+ * hook_input_done().
  */
 int hook_input_read(int fd, size_t max, struct hook_input *ret, struct stow_err *err);
 void hook_input_done(struct hook_input *input);

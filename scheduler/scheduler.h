@@ -14,16 +14,16 @@ int scheduler_start(struct scheduler *s, struct stow_err *err);
 int scheduler_activate(struct scheduler *s, struct stow_err *err);
 void scheduler_stop(struct scheduler *s);
 
-/* Start and stop what serves Kubernetes, as far as the settings have it, on active schedulers and
- * on standbys (kubernetes.c). `healthy` is for its /healthz. Stop also what was started in part; a
- * second call does nothing. */
+/* Start and stop what serves Kubernetes and is configured: webhook, extender and controllers, on
+ * active schedulers and on standbys (kubernetes.c). `healthy` is for /healthz. After a failed
+ * start, stop what was started; a second stop does nothing. */
 int scheduler_kubernetes_start(struct scheduler *s, stow_metrics_healthy_fn healthy,
 			       struct stow_err *err);
 void scheduler_kubernetes_stop(struct scheduler *s);
 /* Check what the settings name, for --check-config. */
 int scheduler_kubernetes_check(const struct scheduler_config *config, struct stow_err *err);
-/* Return whether what serves Kubernetes works; if not, `why` has the reason. Alive: expired
- * certificates aside, which a restart does not renew. */
+/* Return whether what serves Kubernetes works; if not, `why` has the reason. For `alive`, expired
+ * certificates do not count, because a restart does not renew them. */
 bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size);
 bool scheduler_kubernetes_alive(struct scheduler *s, char *why, size_t size);
 void scheduler_kubernetes_render(FILE *out, struct scheduler *s);

@@ -94,7 +94,7 @@ static int parse_pod(const struct fleet_options *options, size_t *at, PbPodReque
 	if (request.near[0])
 		return stow_err_set(err, EINVAL,
 				    "near=%s: schedulers do not know devices; use nodes=, or "
-				    "explain on the machine",
+				    "`numastow explain` on the machine",
 				    request.near);
 	if (request.reservation[0])
 		return stow_err_set(err, EINVAL, "reservation=%s: only a scheduler sets this key",

@@ -16,7 +16,7 @@ static const struct cli_usage usage = {
 	.name = "explain",
 	.arguments = "pod/NAME",
 	.summary = "Show why a pod is pending: which machine lacks what, and what would fit",
-	.options = "  --limit N             show so many machines (5)\n" KUBECTL_HELP,
+	.options = "  --limit N             show at most N machines (5)\n" KUBECTL_HELP,
 	.words = 1,
 };
 
@@ -53,6 +53,7 @@ static size_t least_missing(const struct kubectl_machine *machine,
 	return sum;
 }
 
+/* Compare two machines: the pod is more likely to run on the lesser one. */
 static int by_hope(const void *a, const void *b)
 {
 	static const int order[] = {
@@ -110,7 +111,9 @@ static int explain(struct stow_kube *kube, const struct kubectl_options *o, cons
 	_cleanup_free_ struct kubectl_pod *pod = calloc(1, sizeof(*pod));
 	struct kubectl_machines machines = { 0 };
 	struct kubectl_wanted wanted;
-	struct kubectl_explained e = { pod, &wanted, &machines, NULL, 0, limit };
+	struct kubectl_explained e = {
+		.pod = pod, .wanted = &wanted, .machines = &machines, .limit = limit
+	};
 	int r;
 
 	if (!pod)

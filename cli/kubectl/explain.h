@@ -17,11 +17,11 @@ struct kubectl_explained {
 	const struct kubectl_pod *pod;
 	const struct kubectl_wanted *wanted;
 	const struct kubectl_machines *machines;
-	struct kubectl_judged *judged; /* the most hopeful first */
+	struct kubectl_judged *judged; /* the likeliest to fit first */
 	size_t n;
 	size_t limit; /* machines that are shown */
 };
 
 void kubectl_explain_show(const struct kubectl_explained *explained);
-/* -ENOMEM. */
+/* Print it as JSON. Return 0 or -ENOMEM. */
 int kubectl_explain_json(const struct kubectl_explained *explained);

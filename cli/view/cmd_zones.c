@@ -33,7 +33,7 @@ static int show(void *data)
 	bool read;
 	int r;
 
-	/* The other tables have columns of their own. */
+	/* Options of the table of zones: print no other table, which has other columns. */
 	view.alone = !out->json && (out->quiet || out->columns || out->all || out->pairs ||
 				    out->raw || out->noheadings);
 	r = zones_view_read(asked->root, &view, &err);
@@ -47,7 +47,7 @@ static int show(void *data)
 	zones_view_done(&view);
 	if (r < 0)
 		(void)cli_fail(&err);
-	/* What was read and cannot be printed has a column that does not exist. */
+	/* After the zones were read, only an unknown column fails so. */
 	return r == -EINVAL && read ? CLI_USAGE : r < 0 ? CLI_FAILED : CLI_OK;
 }
 
@@ -218,7 +218,7 @@ int cmd_zones(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	if (stow_root_open(asked.out.sysroot ? asked.out.sysroot : "/", &root, &err) < 0)
+	if (stow_root_open(asked.out.sysroot, &root, &err) < 0)
 		return cli_fail(&err);
 	asked.root = root;
 	if (optind < argc)

@@ -14,12 +14,12 @@ struct show_process {
 	pid_t pid;
 	struct stow_task *threads; /* by ascending number */
 	size_t n_threads;
-	bool cut;	 /* it has more */
-	char *cgroup;	 /* of the cpuset hierarchy; NULL: unknown */
-	char *id, *name; /* of the container; NULL: it is in none, or unknown */
-	bool granted;	 /* the container has a grant */
-	bool promised;	 /* by the ledger: */
-	struct stow_idset cpus, mems;
+	bool cut;		      /* it has more */
+	char *cgroup;		      /* of the cpuset hierarchy; NULL: unknown */
+	char *id, *name;	      /* of the container; NULL: it is in none, or unknown */
+	bool granted;		      /* the container has a grant */
+	bool promised;		      /* the ledger has CPUs for it */
+	struct stow_idset cpus, mems; /* its promised CPUs and NUMA nodes */
 	bool pages_known;
 	struct stow_process_pages pages;
 	bool checked;	/* its threads' CPUs and its pages are known, and were promised */

@@ -104,7 +104,7 @@ struct top_source {
 	bool hidden;		    /* only root can read it */
 	uint32_t changes;	    /* of the ledger, when it was read */
 	bool again;		    /* a container had no process at the last reading */
-	uint64_t print;		    /* a hash of the discovered containers */
+	uint64_t fingerprint;	    /* of the discovered containers */
 	struct stow_record **records;
 	size_t n_records;
 	struct stow_drain_row *drains;
@@ -189,7 +189,7 @@ struct top_view {
 	struct top_source source;
 	struct top_pages pages;
 	struct top_pmu pmu;
-	uint64_t delay;
+	uint64_t delay; /* ns between two readings */
 
 	struct stow_idset nodes; /* only these NUMA nodes; empty: all */
 	enum top_sort sort;

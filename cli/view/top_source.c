@@ -172,27 +172,27 @@ static int list_containers(struct top_source *source, const struct stow_discover
 /* Return a hash of the containers: another one if a container has come or gone. */
 static uint64_t fingerprint(const struct stow_discovery *found)
 {
-	uint64_t print = found->n;
+	uint64_t hash = found->n;
 
 	for (size_t i = 0; i < found->n; i++)
-		print = print * 31 + stow_hash_string(found->list[i].path) + found->list[i].inode;
-	return print;
+		hash = hash * 31 + stow_hash_string(found->list[i].path) + found->list[i].inode;
+	return hash;
 }
 
 static int find_containers(struct top_source *source, struct stow_err *err)
 {
 	bool changed = read_ledger(source) || source->again;
 	struct stow_discovery found = { 0 };
-	uint64_t print;
+	uint64_t now;
 	int r = stow_discover(source->root, NULL, NULL, &found, NULL);
 
 	if (r == -ENOMEM)
 		return stow_err_sys(err, ENOMEM, "containers");
-	print = fingerprint(&found);
+	now = fingerprint(&found);
 	r = 0;
-	if (changed || print != source->print || !source->list)
+	if (changed || now != source->fingerprint || !source->list)
 		r = list_containers(source, &found, err);
-	source->print = print;
+	source->fingerprint = now;
 	stow_discovery_done(&found);
 	return r;
 }

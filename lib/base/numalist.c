@@ -41,7 +41,7 @@ static int digit_of(char c)
 				      : 16;
 }
 
-/* Read a number. Numbers that no set has are all the same. */
+/* Read a number. A number that is too large for every set is read as some such number. */
 static int scan_number(struct scan *s, long *ret, struct stow_err *err)
 {
 	const char *p = s->p;
@@ -184,7 +184,7 @@ int stow_numalist_parse(const char *text, const struct stow_numalist *list, stru
 	if (r < 0)
 		return r;
 	if (r == 0 && *s.p)
-		return no_list(&s, err, "behind a number may be \"-\", \",\" or nothing");
+		return no_list(&s, err, "only \"-\" or \",\" may follow a number");
 	if (s.inverse)
 		invert(list, &set);
 	*ret = set;

@@ -26,7 +26,7 @@ struct stow_numalist {
 	const struct stow_idset *allowed;
 	const struct stow_idset *accepted; /* may be named, too; NULL: nothing */
 	const struct stow_idset *present;  /* what "!" inverts in */
-	const char *hint; /* how more may be named: appended to that error; may be NULL */
+	const char *hint; /* appended to the error about a number that may not be named; or NULL */
 	/* Find the number of a name, such as "netdev:eth0". Return 1, 0 when it is no such name, or
 	 * a negative errno. NULL: there are no names. */
 	int (*find)(void *ctx, const char *name, int *ret_id, struct stow_err *err);
@@ -34,9 +34,9 @@ struct stow_numalist {
 };
 
 /* Parse such a list. With `allowed`, the empty text is the empty set, and numbers may be written as
- * C does, 0x10 or 010. Numbers inside a range that may not be named are left out; both ends of a
- * range must be numbers that may be named. -EINVAL: not a list; -ERANGE: a number that may not be
- * named. */
+ * in C, 0x10 or 010. Numbers inside a range that may not be named are left out; both ends of a
+ * range must be numbers that may be named. Without `allowed`, numbers from STOW_IDSET_MAX on are
+ * left out. -EINVAL: not a list; -ERANGE: a number that may not be named. */
 int stow_numalist_parse(const char *text, const struct stow_numalist *list, struct stow_idset *ret,
 			struct stow_err *err);
 

@@ -12,8 +12,8 @@
 #include "base/err.h"
 
 /* Read a descriptor to its end and terminate the text, which the caller frees. Errors begin with
- * `name`. -E2BIG: it is longer than `max` bytes. Up to 64 KiB are read in place: of a key, no copy
- * stays behind in freed memory. */
+ * `name`. -E2BIG: it is longer than `max` bytes. Up to 64 KiB are read without enlarging the
+ * buffer, so that no copy of a private key stays in freed memory. */
 int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t *ret_len,
 		  struct stow_err *err);
 
@@ -32,8 +32,8 @@ int stow_read_file(const char *path, size_t max, char **ret_text, size_t *ret_le
  * mountinfo.) */
 int stow_read_short(int fd, char *buf, size_t size);
 
-/* Return a number that is another one when one of the files was replaced or changed, appears or is
- * gone. Paths may be NULL. */
+/* Return a number that differs after one of the files was changed, replaced, created or removed.
+ * NULL paths are skipped. */
 uint64_t stow_read_stamp(const char *const *paths, size_t n);
 
 /* Write a whole text. Return 0 or -errno. */

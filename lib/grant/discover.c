@@ -235,8 +235,8 @@ static bool is_scope(const char *path)
 	return dot && strcmp(dot, ".scope") == 0;
 }
 
-/* A program that can make cgroups in the scope itself is not in a container of crun's, which sees
- * "container" as its topmost cgroup. */
+/* Return whether the scope is as crun leaves it. A program inside cannot make it look so: a program
+ * of a container of crun's sees "container" as its topmost cgroup, and cannot write in the scope. */
 static bool has_inner(struct stow_root *scope)
 {
 	_cleanup_closedir_ DIR *d = NULL;
@@ -288,7 +288,7 @@ static int open_cgroup(struct stow_root *root, const struct stow_discovered *con
 }
 
 /* Return whether its runtime still creates the container: its hooks may not have run. A process
- * that ends meanwhile says nothing. */
+ * that has ended meanwhile does not count. */
 static bool is_created(struct stow_root *root, const struct stow_cgroup *cgroup)
 {
 	_cleanup_free_ pid_t *pids = NULL;

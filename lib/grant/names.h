@@ -24,10 +24,9 @@ struct stow_names {
 	size_t n;
 };
 
-/* Read the names of containers: Kubernetes' as "NAMESPACE/POD/NAME", as far as these are known, and
- * Podman's. There are none of Kubernetes without the right to read the ledger, none of Podman
- * without it or without the right to read its lists, and in a list that is not JSON. -ENOMEM. Free
- * with stow_names_done(). */
+/* Read the names of containers: Kubernetes' from the ledger, as "NAMESPACE/POD/NAME" as far as
+ * these are known, and Podman's. A ledger or list that the caller may not read, or that is damaged,
+ * has no names. Return 0 or -ENOMEM. Free with stow_names_done(). */
 int stow_names_read(struct stow_root *root, struct stow_names *ret, struct stow_err *err);
 /* Read Podman's only. */
 int stow_names_read_podman(struct stow_root *root, struct stow_names *ret, struct stow_err *err);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Finds the kernel's node of each domain. */
+/* Match the proximity domains, CPUs and ranges of the firmware's tables with the kernel's NUMA
+ * nodes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,7 +15,7 @@
 #include "node/firmware_internal.h"
 
 #define CPU_DIR	    "/sys/devices/system/cpu"
-#define CPUINFO_MAX (64U << 20) /* 8192 CPUs with 4 KiB each */
+#define CPUINFO_MAX (64U << 20) /* 8192 CPUs with 8 KiB each */
 
 /* The kernel's CPUs by the number that the table has for them. */
 struct numbered {
@@ -24,7 +25,7 @@ struct numbered {
 
 /* --- CPUs ---------------------------------------------------------------------- */
 
-/* Return the number behind "KEY<blanks>:" when a line is that. */
+/* Read the number of a line "KEY<blanks>: NUMBER". False: the line is another one. */
 static bool field(const char *line, const char *key, uint64_t *ret)
 {
 	char digits[24];
@@ -45,7 +46,7 @@ static bool field(const char *line, const char *key, uint64_t *ret)
 	return stow_parse_u64(digits, UINT32_MAX, ret, NULL) == 0;
 }
 
-/* x86: "processor" begins the part of a CPU, "apicid" is in it. */
+/* x86: in /proc/cpuinfo, the section of a CPU begins with "processor" and contains "apicid". */
 static size_t apic_ids(struct stow_root *root, struct numbered *list, size_t room)
 {
 	_cleanup_close_ int fd = stow_root_openat(root, O_RDONLY, 0, NULL, "/proc/cpuinfo");
@@ -60,7 +61,7 @@ static size_t apic_ids(struct stow_root *root, struct numbered *list, size_t roo
 			cpu = number;
 		else if (field(line, "apicid", &number) && cpu < STOW_IDSET_MAX) {
 			list[n++] = (struct numbered){ number, (int)cpu };
-			cpu = UINT64_MAX; /* one for each */
+			cpu = UINT64_MAX; /* one id for each CPU */
 		}
 		line = strchr(line, '\n');
 		line = line ? line + 1 : NULL;
@@ -82,7 +83,7 @@ static size_t processor_uids(const struct stow_comparison *c, struct numbered *l
 	return n;
 }
 
-/* A device tree's CPUs by the link to their folder: the number is the index in the list. */
+/* A device tree's CPUs, found by the link to their folder: the number is the index in tree->cpus. */
 static size_t tree_indices(const struct stow_comparison *c, struct numbered *list, size_t room)
 {
 	const struct stow_devicetree *tree = &c->f->tree;
@@ -207,8 +208,8 @@ static int most(const uint64_t *bytes)
 	return best;
 }
 
-/* Find a domain's node by the blocks that are wholly in its ranges, or else by the block that has
- * all of a range, as of the first 640 KiB. */
+/* Find a domain's node by the blocks that are wholly in its ranges, or else by a block that
+ * contains a whole range, such as the first 640 KiB. */
 static int node_by_memory(const struct stow_comparison *c, uint32_t domain, uint64_t *bytes)
 {
 	const struct stow_firmware *f = c->f;

@@ -16,8 +16,8 @@
 #define WANTS	 "/etc/systemd/system/sysinit.target.wants"
 #define LINE_MAX 512 /* bytes of one pool's lines */
 
-/* The line of one pool. The file on a kernel without NUMA is another one; the unit is written for
- * the machine as it is. */
+/* The parts of the line of one pool: "ExecStart=-/bin/sh -c 'echo PAGES >.../nodeN/hugepages/
+ * hugepages-SIZEkB/nr_hugepages'". */
 #define SET_BEGIN "ExecStart=-/bin/sh -c 'echo "
 #define SET_NODE  " >/sys/devices/system/node/node"
 #define SET_SIZE  "/hugepages/hugepages-"
@@ -138,7 +138,7 @@ static char *make_unit(const struct stow_hugeboot_list *boot)
 
 	if (!text)
 		return NULL;
-	/* Early, before memory is in pieces; before anything that uses hugepages. */
+	/* Early, before memory is fragmented and before anything uses hugepages. */
 	stow_append(text, size,
 		    MARK "[Unit]\n"
 			 "Description=Hugepages of NUMA nodes\n"
@@ -155,7 +155,8 @@ static char *make_unit(const struct stow_hugeboot_list *boot)
 		stow_append(text, size,
 			    SET_BEGIN "%" PRIu64 SET_NODE "%d" SET_SIZE "%" PRIu64 SET_END "\n",
 			    boot->list[i].pages, boot->list[i].node, boot->list[i].size >> 10);
-	/* The kernel gives what it can, with success: the unit fails if that is less. */
+	/* The kernel accepts each write, even if it finds fewer free pages: read back, and let the
+	 * unit fail then. */
 	for (size_t i = 0; i < boot->n; i++)
 		stow_append(
 			text, size,

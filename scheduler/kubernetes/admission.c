@@ -68,8 +68,8 @@ static int check_answer(const char *text, size_t len, long status, struct stow_e
 	    strcmp(stow_kube_text(answer, "response.uid"), "self-test") != 0 ||
 	    !stow_kube_is_true(answer, "response.allowed") ||
 	    !stow_kube_text(answer, "response.patch")[0])
-		r = stow_err_set(err, EBADMSG, "the answer, of HTTP status %ld, is not the patch",
-				 status);
+		r = stow_err_set(err, EBADMSG,
+				 "the answer (HTTP status %ld) is not the expected patch", status);
 	json_object_put(answer);
 	return r;
 }

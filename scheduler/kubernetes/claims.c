@@ -14,30 +14,31 @@
 #include "scheduler/kubernetes/names.h"
 
 #define API	    "/apis/resource.k8s.io/v1"
-#define PODS_MAX    256		      /* of one claim, as in Kubernetes */
-#define DEVICES_MAX 64		      /* of one claim that are looked at; 32 can be allocated */
-#define FIRST	    (5 * STOW_SECOND) /* the wait after one failure ... */
-#define MOST	    (60 * STOW_SECOND)
+#define PODS_MAX    256		       /* of one claim, as in Kubernetes */
+#define DEVICES_MAX 64		       /* of one claim that are looked at; 32 can be allocated */
+#define FIRST	    (5 * STOW_SECOND)  /* the wait after one failure ... */
+#define MOST	    (60 * STOW_SECOND) /* ... and after many */
 #define LOOK_AGAIN  (30 * STOW_SECOND) /* whether pods have gone */
-#define IDLE	    (600 * STOW_SECOND)
-#define AT_ONCE	    10 /* claims between two looks at the watches */
+#define AT_ONCE	    10		       /* claims between two looks at the watches */
 
 struct entry {
 	struct scheduler_name claim;
 	struct scheduler_claim_wish wish;
-	uint64_t refused_since; /* boot time; this process's own: clocks of machines differ */
-	uint64_t not_before;
+	/* Boot time, when this process saw it: the time in the condition is of another machine's
+	 * clock. */
+	uint64_t refused_since;
+	uint64_t not_before; /* boot time: when to look at it */
 	unsigned int failures;
-	unsigned long events; /* seen of it */
+	unsigned long events; /* that were received about it */
 };
 
 struct scheduler_claims {
 	struct scheduler_work *work;
 	struct stow_kube_follow follow;
-	uint64_t deadline;
+	uint64_t deadline;     /* ns */
 	struct entry *entries; /* SCHEDULER_CLAIMS_MAX */
 	size_t n;
-	bool left_out; /* there was no room for one */
+	bool left_out; /* there was no room for a claim: list all again later */
 };
 
 /* --- conditions ----------------------------------------------------------- */
@@ -128,8 +129,8 @@ static void update(struct scheduler_claims *claims, struct entry *entry,
 	}
 }
 
-/* Make room for a claim. A drain waits for those whose pods are to be evicted: they take the place
- * of refused ones, of which any user may have many. */
+/* Make room for a claim. Claims whose pods are to be evicted take the place of refused ones: a
+ * drain waits for them, and any user can make many claims that are refused. */
 static bool make_room(struct scheduler_claims *claims, const struct scheduler_claim_wish *wish)
 {
 	if (claims->n < SCHEDULER_CLAIMS_MAX)
@@ -174,18 +175,17 @@ static void on_claim(void *ctx, struct json_object *object, bool gone)
 /* Return whether a pod uses a claim: by its own name, or by what was generated of a template. */
 static bool uses(struct json_object *pod, const char *claim)
 {
-	static const char *const lists[][2] = {
-		{ "spec.resourceClaims", "resourceClaimName" },
-		{ "status.resourceClaimStatuses", "resourceClaimName" },
-	};
+	static const char *const lists[] = { "spec.resourceClaims",
+					     "status.resourceClaimStatuses" };
 
 	for (size_t k = 0; k < STOW_ARRAY_SIZE(lists); k++) {
 		struct json_object *list;
 		size_t n;
 
-		list = stow_kube_list_at(pod, lists[k][0], &n);
+		list = stow_kube_list_at(pod, lists[k], &n);
 		for (size_t i = 0; i < n; i++)
-			if (strcmp(stow_kube_text(json_object_array_get_idx(list, i), lists[k][1]),
+			if (strcmp(stow_kube_text(json_object_array_get_idx(list, i),
+						  "resourceClaimName"),
 				   claim) == 0)
 				return true;
 	}
@@ -252,9 +252,8 @@ static int place_anew(struct scheduler_claims *claims, struct json_object *objec
 
 	if (!is_owned(object)) {
 		snprintf(text, sizeof(text),
-			 "its claim is refused on its machine, and no controller would make it "
-			 "anew: "
-			 "delete it, to have it placed again: %.400s",
+			 "its claim is refused on its machine, and it has no controller that "
+			 "would replace it: delete it, and create it again: %.400s",
 			 entry->wish.message);
 		scheduler_work_event(claims->work, pod, "ClaimRefused", text);
 		return 0;
@@ -267,7 +266,8 @@ static int place_anew(struct scheduler_claims *claims, struct json_object *objec
 	if (r == 0) {
 		atomic_fetch_add(&claims->work->pods_deleted, 1);
 		snprintf(text, sizeof(text),
-			 "deleted, to be placed anew: its claim is refused on its machine: %.500s",
+			 "deleted, so that its controller replaces it: its claim is refused on its "
+			 "machine: %.500s",
 			 entry->wish.message);
 		scheduler_work_event(claims->work, pod, "ClaimRefused", text);
 	}
@@ -327,7 +327,7 @@ static int handle(struct scheduler_claims *claims, struct entry *entry, struct s
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT || strcmp(stow_kube_text(object, "metadata.uid"), entry->claim.uid) != 0) {
-		entry->wish = wish = (struct scheduler_claim_wish){ 0 };
+		entry->wish = (struct scheduler_claim_wish){ 0 };
 		return 0;
 	}
 	scheduler_claims_read(object, &wish);
@@ -338,14 +338,14 @@ static int handle(struct scheduler_claims *claims, struct entry *entry, struct s
 		return 0;
 	list = stow_kube_list_at(object, "status.reservedFor", &n);
 	for (size_t i = 0; i < n && i < PODS_MAX; i++) {
-		struct stow_err why = { 0 };
+		struct stow_err why = { 0 }; /* of each pod: evict() puts it into an event */
 
 		r = handle_pod(claims, json_object_array_get_idx(list, i), entry, refused, &why);
 		if (r < 0 && first.code == 0) {
 			first.code = r;
 			stow_err_move(err, r, &why);
 		}
-		/* The others of an API server that does not answer would not fare better. */
+		/* An API server that does not answer would not answer for the other pods. */
 		if (r == -ECANCELED || r == -EHOSTUNREACH || r == -ETIMEDOUT)
 			break;
 	}
@@ -393,7 +393,7 @@ static void handle_due(struct scheduler_claims *claims, size_t at)
 
 uint64_t scheduler_claims_look(struct scheduler_claims *claims)
 {
-	uint64_t wait = IDLE, now;
+	uint64_t wait, now;
 	struct stow_err err = { 0 };
 	int64_t next;
 	int done = 0;

@@ -13,8 +13,8 @@
 struct scheduler_controllers;
 
 struct scheduler_controllers_options {
-	const char *kubeconfig; /* NULL: the pod's service account, with the next two */
-	const char *host, *port;
+	const char *kubeconfig;	 /* NULL: the pod's service account */
+	const char *host, *port; /* of the API server, for the service account */
 	const char *lease_namespace;
 	uint64_t prepare_deadline, unused_templates; /* ns */
 };
@@ -24,8 +24,8 @@ int scheduler_controllers_new(const struct scheduler_controllers_options *option
 /* Stop, and release the lease. */
 void scheduler_controllers_free(struct scheduler_controllers *controllers);
 
-/* Return whether the thread makes progress. An API server that does not answer is no failure of
- * this program. */
+/* Return whether the thread makes progress; if not, `why` says why. While the API server does not
+ * answer it does: that is not a failure of this program. */
 bool scheduler_controllers_well(struct scheduler_controllers *controllers, char *why, size_t size);
 /* Write the metrics; zeros for NULL. */
 void scheduler_controllers_render(struct scheduler_controllers *controllers, FILE *out);

@@ -51,8 +51,8 @@ static int set_claim(struct json_object *claims, const char *template_name, stru
 	if (!scheduler_claim_is_named(has))
 		return stow_err_set(err, EINVAL,
 				    "spec.resourceClaims: the name \"" SCHEDULER_CLAIM
-				    "\" is for the claim that is made of the annotations; name "
-				    "yours otherwise");
+				    "\" is for the claim that is made of the annotations; use "
+				    "another name for yours");
 	return stow_kube_put_text(entry, "resourceClaimTemplateName", template_name)
 		       ? 0
 		       : stow_kube_no_memory(err);
@@ -83,7 +83,7 @@ static int patch_claims(struct json_object *pod, const struct scheduler_pod *rea
 static int patch_label(struct json_object *pod, const struct scheduler_pod *read,
 		       struct json_object *patch, struct stow_err *err)
 {
-	struct json_object *labels = stow_kube_at(pod, "metadata.labels"), *has = NULL;
+	struct json_object *labels = stow_kube_at(pod, "metadata.labels");
 
 	if (!json_object_is_type(labels, json_type_object)) {
 		labels = json_object_new_object();
@@ -93,9 +93,7 @@ static int patch_label(struct json_object *pod, const struct scheduler_pod *read
 		}
 		return append(patch, "/metadata/labels", labels, err);
 	}
-	if (json_object_object_get_ex(labels, SCHEDULER_LABEL, &has) &&
-	    json_object_is_type(has, json_type_string) &&
-	    strcmp(json_object_get_string(has), read->claim.digest) == 0)
+	if (strcmp(stow_json_text(labels, SCHEDULER_LABEL), read->claim.digest) == 0)
 		return 0;
 	/* ~1 is a slash. */
 	return append(patch, "/metadata/labels/numastow.io~1template",

@@ -11,7 +11,7 @@
 
 #define PAUSE	 (5 * STOW_MILLISECOND) /* between two looks at watchers that had everything */
 #define IN_A_ROW 256			/* messages without a pause */
-#define GIVE_WAY 20000			/* ns */
+#define GIVE_WAY 20000			/* ns, for threads that wait for the fleet's lock */
 
 #define NAMES_MAX      1024
 #define NAME_BYTES_MAX (64U << 10)
@@ -105,7 +105,8 @@ static void send_batch(struct scheduler_watch *watch, struct watch_batch *batch)
 	atomic_fetch_add(&watch->sent, batch->n_items);
 }
 
-/* With the lock: `written` waits for it, so it cannot come between the question and the move. */
+/* Decide how a served watcher goes on. The caller holds news_lock, for which written() waits: so
+ * the answer of stow_rpc_is_written() still holds when the watcher is moved. */
 static void settle(struct scheduler_watch *watch, const struct watch_served *served)
 {
 	struct scheduler_watcher *w = served->watcher;
@@ -157,8 +158,8 @@ bool scheduler_watch_notify(struct scheduler *s)
 
 /* --- the thread ----------------------------------------------------------- */
 
-/* Pause after many messages: the threads that serve have as much work with each message as this
- * one. After few, let threads go first that wait for the fleet's lock. */
+/* Pause after many messages, because the threads that write them have as much work with each as
+ * this thread. Otherwise let threads go first that wait for the fleet's lock. */
 static void pause_after(struct scheduler *s, size_t *n_sent, uint64_t *since)
 {
 	uint64_t now = stow_clock_monotonic();
@@ -173,7 +174,7 @@ static void pause_after(struct scheduler *s, size_t *n_sent, uint64_t *since)
 	}
 }
 
-/* Wait until a watcher is ready, or those that are idle are to be looked at. */
+/* Wait until a watcher is ready, or it is time to look at the idle ones. */
 static void await(struct scheduler *s)
 {
 	struct scheduler_watch *watch = s->watchers;

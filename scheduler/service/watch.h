@@ -3,8 +3,8 @@
 
 /*
  * The watchers, calls of WatchNodes. A watcher is a position in the order of the fleet's changes,
- * nothing is queued for it. Its next messages are collected when the former ones were written to
- * its connection; until then it is in no list, so that a change costs nothing for a watcher that
+ * and nothing is queued for it. Its next messages are collected when the former ones were written
+ * to its connection; until then it is in no list, so that a change costs nothing for a watcher that
  * does not read. Watchers at the same position share the packed messages (watch_events.c).
  */
 
@@ -35,7 +35,7 @@ struct scheduler_watcher {
 	const struct stow_machine *last; /* the last one sent; valid while `last_gone` is */
 	size_t last_gone;
 	unsigned int quota; /* messages at a time: doubled whenever they were written */
-	bool synced;
+	bool synced;	    /* `synced` was sent: it has all that there was when it began */
 };
 
 #define WATCH_AT_ONCE 16  /* watchers served at a time */
@@ -56,7 +56,7 @@ struct watch_batch {
 	struct watch_served served[WATCH_AT_ONCE];
 	size_t n;
 	struct stow_rpc_packed *items[WATCH_ITEMS]; /* references */
-	size_t n_items, packed;			    /* bytes packed now, not found */
+	size_t n_items, packed; /* packed: bytes that were not found in `events` */
 	unsigned int looked;
 };
 

@@ -45,7 +45,8 @@ struct etcd_hook {
 
 void etcd_ops_done(struct etcd_ops *ops);
 /* Add the operations for a list of writes. `hooks` are the stored webhooks; `before` (may be
- * NULL) will be executed first. `answer_lease` returns the lease of an answer. -ENOMEM. */
+ * NULL) will be executed first. `answer_lease` is called with `ctx` and how long the answer is
+ * kept, and returns its lease. -ENOMEM. */
 int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_writes *writes,
 		 const struct etcd_ops *before, const struct etcd_hook *hooks,
 		 int64_t (*answer_lease)(void *ctx, uint64_t left), void *ctx,

@@ -83,7 +83,7 @@ def listed(*words):
     """{option: (letter, whether it has a value)}, from --help."""
     found = {option: (letter, value[:1])
              for letter, option, value in re.findall(r"^ {2,6}(?:(-\w), )?(--[a-z-]+)(\[=| (?=[A-Z]))?", help_of(*words), re.M)}
-    # That it exists, those that ask the fleet do not say.
+    # The help of commands that ask the fleet does not list --help.
     return {"--help": ("-h", "")} | found
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""deploy/: the sample settings are the programs' own, units are sound, and what is installed goes again."""
+"""deploy/: the sample settings are the programs' defaults, units are valid, and uninstalling removes what was installed."""
 import gzip
 import os
 import re
@@ -10,7 +10,7 @@ import subprocess
 from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
 
 DEPLOY = os.path.join(PROJECT, "deploy")
-# Not everywhere the default can be written down as a value.
+# Defaults that --help describes, because they are not values.
 NO_VALUE = {"the host name", "none", "its address", "the pod's service account", "as installed"}
 FILES = ("ca", "certificate", "key", "webhook-secret", "webhook-ca", "admission", "admission-certificate",
          "admission-key", "admission-ca", "extender", "extender-ca", "kubeconfig")

@@ -187,7 +187,7 @@ def channel_to(address, **options):
         yield channel
 
 
-# --- a machine's agent that is not ours -----------------------------------------------------------
+# --- an agent in Python ---------------------------------------------------------------------------
 
 
 def numa_node(number, cpus=8, memory=16 * GIB, pages=0):
@@ -212,9 +212,9 @@ def full_report(name, numa_nodes=2, **numa):
 
 
 class FakeAgent:
-    """Reports for a machine that has only numbers. It holds what it is told to, unless it does not
-    obey; what it holds, and what its containers have (`bound`), is no longer free in its reports. Its heart
-    beats every so many seconds (`every`) until it is closed."""
+    """The agent of a simulated machine. It holds the reservations that it is told to hold, unless `obeys` is false; what
+    it holds, and what its containers have (`bound`), is no longer free in its reports. It sends a heartbeat every
+    `every` seconds until it is closed."""
 
     def __init__(self, channel, report, obeys=True, every=0.3):
         self.report, self.obeys, self.every = report, obeys, every
@@ -226,7 +226,7 @@ class FakeAgent:
         self.news = threading.Condition()
         self.stream = scheduler_pb2_grpc.SchedulerStub(channel).Report(iter(self.out.get, None))
         self.send(report)
-        self.heart = threading.Event()  # set: it beats no more
+        self.heart = threading.Event()  # set: no more heartbeats
         threading.Thread(target=self.read, daemon=True).start()
         threading.Thread(target=self.beat, daemon=True).start()
 
@@ -343,7 +343,7 @@ class Names:
             return f"{self.what}-{self.left}"
 
 
-# --- servers that are not ours --------------------------------------------------------------------
+# --- servers in Python ----------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ def strip(tree):
 
 
 def undone(machine, before):
-    """What is wrong although the container lives and gc has run."""
+    """Return what a killed apply has left, while the container lives and after gc has run; "": nothing."""
     if machine.exists("/run/numastow/unmanaged/t"):
         before = {**before, "run/numastow/unmanaged/t": None}
     active = placed_cpus(machine, "t")
@@ -49,6 +49,7 @@ def undone(machine, before):
 
 
 def ended(machine, before):
+    """End the container and run gc. Return what differs from before; "": nothing."""
     machine.end("t")
     result = hook(machine, "gc")
     wrong = changed(before, strip(fingerprint(machine)))

@@ -508,7 +508,7 @@ static int begin(struct stow_kube *kube, const char *method, const char *collect
 static int end(int r, const char *method, const char *name, struct stow_err *err)
 {
 	pthread_mutex_unlock(&api.lock);
-	return r ? stow_err_set(err, r, "%s %s: it cannot be so", method, name) : 0;
+	return r ? stow_err_sys(err, r, "%s %s", method, name) : 0;
 }
 
 static void answer(const struct object *at, struct json_object **ret)

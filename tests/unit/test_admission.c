@@ -312,7 +312,7 @@ static const struct {
 	{ "{'numastow.io/cpus':'1'}",
 	  "{'resourceClaims':[{'name':'numastow','resourceClaimName':'x'}],'containers':[{'name':"
 	  "'web'}]}",
-	  "name yours otherwise" },
+	  "use another name for yours" },
 	{ "{'numastow.io/cpus':7}", ONE, "is not a plain string" },
 	{ "{'numastow.io/policy':'spread'}", "{'containers':[{'name':'web','resources':7}]}",
 	  "resources is not an object" },

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/kubernetes/allocation.h"
+#include "base/cleanup.h"
 
 #define UID    "11111111-2222-4333-8444-555555555555"
 #define FIRST  "aaaaaaaa-0000-4000-8000-000000000001"
@@ -206,8 +207,8 @@ TEST(test_devices)
 		"'node8192'", "'../node0'", "'node1\\n'"
 	};
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		refuses(R0 "device", bad[i], EINVAL, "is not a NUMA node, as node0");
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
+		refuses(R0 "device", bad[i], EINVAL, "is not a NUMA node such as node0");
 	refuses(R0 "device", "1", EINVAL, "device: is not a valid text");
 	refuses(R0 "device", NULL, EINVAL, "device: missing");
 	refuses(R0 "pool", "'other'", EINVAL, "pool: \"other\" instead of \"machine\"");
@@ -227,7 +228,7 @@ TEST(test_amounts)
 	static const struct {
 		const char *key, *value, *text;
 	} bad[] = {
-		{ "cpus", "3", "not a text" },
+		{ "cpus", "3", "not a string" },
 		{ "cpus", "'1.5'", "consumedCapacity: cpus: " },
 		{ "cpus", "'500m'", "consumedCapacity: cpus: " },
 		{ "cpus", "'-1'", "consumedCapacity: cpus: " },
@@ -235,7 +236,7 @@ TEST(test_amounts)
 		{ "cpus", "'8193'", "more than 8192 CPUs" },
 		{ "cpus", "'1\\u0000'", "zero byte" },
 		{ "memory", "'1500k'", "not a multiple of 1Mi" },
-		{ "memory", "null", "not a text" },
+		{ "memory", "null", "not a string" },
 		{ "memory", "'1Zi'", "consumedCapacity: memory: " },
 		{ "hugepages2Mi", "'3Mi'", "not whole pages of 2Mi" },
 		{ "hugepages2Mi", "'1'", "not whole pages of 2Mi" },
@@ -252,7 +253,7 @@ TEST(test_amounts)
 	struct agent_allocation a;
 	char value[64];
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		snprintf(value, sizeof(value), "{'%s': %s}", bad[i].key, bad[i].value);
 		refuses(R0 "consumedCapacity", value, EINVAL, bad[i].text);
 	}
@@ -394,7 +395,7 @@ TEST(test_nonsense_in_parameters)
 		{ "[" CONFIG("FromClaim", "'none'", ", 'drain': 'kill'") "]", "drain: \"kill\"" },
 	};
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
 		refuses(DEV "config", bad[i].config, EINVAL, bad[i].text);
 }
 
@@ -433,7 +434,7 @@ TEST(test_no_objects)
 {
 	static const char *const bad[] = { "null", "[]", "5", "'x'", "true" };
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		struct json_object *object = parse(bad[i]);
 		struct agent_allocation a;
 		struct stow_err err = { 0 };
@@ -451,7 +452,7 @@ TEST(test_names)
 					   "a%2fb", "a?b", "a b", "a\n",  "\xc3\xa4" };
 	char long_name[300];
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
 		assert_int_equal(agent_allocation_check_name(bad[i], "name", NULL), -EINVAL);
 	memset(long_name, 'a', sizeof(long_name));
 	long_name[254] = '\0';

@@ -60,8 +60,8 @@ TEST(finds_the_cgroup_on_v2)
 	assert_int_equal(stow_cgroup_populated(t->root, &cg->id, NULL), 1);
 }
 
-/* Later it is the path and the inode that count, whatever the process does. */
-TEST(is_opened_by_what_it_was)
+/* A cgroup is opened again by its path and inode, wherever its process has moved. */
+TEST(a_cgroup_is_opened_by_path_and_inode)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL, *again = NULL, *other = NULL;
@@ -349,7 +349,7 @@ TEST(processes_are_found_in_cgroups_with_a_dot_on_v1)
 	assert_int_equal(stow_cgroup_has_processes(cg, NULL), 1);
 }
 
-TEST(lives)
+TEST(a_process_reference_tells_whether_it_lives)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct stow_pidref ref = { 0 };

@@ -183,7 +183,7 @@ TEST(is_strict_about_shape)
 	}
 }
 
-TEST(a_second_mention_is_shown_where_it_is)
+TEST(a_key_given_twice_is_an_error_on_its_second_line)
 {
 	assert_refused("mode: enforce\n# text\nmode: observe\n", "f:3: \"mode\" is given twice");
 }
@@ -204,7 +204,7 @@ TEST(the_sample_is_the_defaults_and_valid)
 	assert_int_equal(c->n_namespaces, 0);
 	assert_int_equal(c->lease_seconds, 300);
 	stow_config_free(c);
-	/* "#key" and "#  more" is what one can switch on; "# Text" is text. */
+	/* Enable all settings: these are lines "#key" and "#  more"; "# Text" is text. */
 	for (size_t i = 0; i < len; i++) {
 		bool start = i == 0 || text[i - 1] == '\n';
 
@@ -433,8 +433,8 @@ TEST(whether_anything_may_be_changed)
 	tree_free(t);
 }
 
-/* Looking and undoing go on with a file that is wrong, or that cannot be read as one. */
-TEST(a_broken_file_is_the_defaults_for_some)
+/* What only shows or undoes goes on with the defaults when the file is wrong or cannot be read. */
+TEST(a_broken_file_is_the_defaults_to_show_and_undo)
 {
 	static const char broken[] = "mode: obsrve\n";
 	struct tree *t = tree_new();

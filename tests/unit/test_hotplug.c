@@ -19,13 +19,13 @@
 #define ACPI   "/sys/devices/LNXSYSTM:00/PNP0C80:00"
 #define SECOND STOW_SECOND
 
-/* A kernel whose answer to a write of a block's state is played. */
+/* A simulated kernel: how it answers when a block's state is written. */
 struct kernel {
 	struct tree *t;
 	struct stow_root_ops ops;
 	int answer;	     /* -errno, or 0: it obeys */
-	int times;	     /* that it answers so; -1: always */
-	const char *instead; /* what the state is afterwards, by somebody else; NULL: as it was */
+	int times;	     /* how often it answers so, then it obeys; -1: always */
+	const char *instead; /* what another program has set the state to by then; NULL: nothing */
 	bool ejects;
 	int writes;
 	char last[32];
@@ -221,7 +221,7 @@ TEST(online_fails_in_words_too)
 	state_is(k, 48, "offline");
 }
 
-TEST(a_kernel_without_it_is_named)
+TEST(a_kernel_without_hotplug_is_named)
 {
 	_cleanup_(tree_free_ptr) struct tree *empty = tree_new();
 	struct stow_err err = { 0 };
@@ -249,7 +249,7 @@ static bool asked(void *ctx)
 	return --*left < 0;
 }
 
-/* A signal that was not ours ends nothing; the deadline and the caller's word do. */
+/* A signal of another program does not end the attempt; the deadline and the caller's request do. */
 TEST(interrupted_only_when_it_is_time)
 {
 	struct stow_err err = { 0 };
@@ -271,8 +271,8 @@ TEST(interrupted_only_when_it_is_time)
 }
 
 /*
- * A kernel that is at it for ever: the state is a pipe that is full when "offline" is written. On
- * what counts as the live machine, where the write is ended by a signal.
+ * A kernel that never ends a write: the state is a pipe that is full when "offline" is written. The
+ * tree counts as the live machine, because only there a signal ends the write.
  */
 struct stuck {
 	struct kernel *k;
@@ -285,7 +285,8 @@ static int swap_state(void *ctx, const char *path, const char *value)
 	struct stuck *stuck = ctx;
 	char host[512], fill[4096] = { 0 };
 
-	/* The first and the last time it is read. */
+	/* The first and the third time it is opened, to read it, it is a file; the second time, to
+	 * write it, a pipe. */
 	snprintf(host, sizeof(host), "%s%s", stuck->k->t->dir, path);
 	assert_int_equal(unlink(host), 0);
 	if (stuck->opens++ != 1) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "cli/view/measure.h"
 
@@ -14,7 +15,7 @@ TEST(the_order_is_one_cycle)
 {
 	static const uint32_t sizes[] = { 1, 2, 3, 64, 1000, 65537 };
 
-	for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++)
+	for (size_t s = 0; s < STOW_ARRAY_SIZE(sizes); s++)
 		for (uint64_t seed = 1; seed < 20; seed += 6) {
 			uint32_t n = sizes[s], at = 0, *next = calloc(n, sizeof(*next));
 			bool *seen = calloc(n, sizeof(*seen));
@@ -103,8 +104,7 @@ TEST(memory_is_measured)
 	stow_root_free(root);
 }
 
-/* A CPU that is not there is an error with its number; a buffer that is too small for so many, too.
- */
+/* The error names the CPU that does not exist, or how many CPUs the buffer is too small for. */
 TEST(what_cannot_be_measured_has_a_reason)
 {
 	const struct measure_options options = { .time = STOW_MILLISECOND, .runs = 1, .line = 64 };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/cleanup.h"
 #include "base/numalist.h"
 
 static int find(void *ctx, const char *name, int *ret_id, struct stow_err *err)
@@ -104,7 +105,7 @@ TEST(any_number_where_nothing_is_known)
 	assert_refused(&cpus, "all", -EINVAL, "a number is missing");
 	assert_refused(&cpus, "+1", -EINVAL, "CPUs");
 	assert_refused(&cpus, "!1", -EINVAL, "!1");
-	assert_refused(&cpus, "0x1", -EINVAL, "behind a number");
+	assert_refused(&cpus, "0x1", -EINVAL, "may follow a number");
 }
 
 TEST(refuses_with_the_reason)
@@ -117,7 +118,7 @@ TEST(refuses_with_the_reason)
 	assert_refused(&nodes, "+4", -ERANGE, "no node +4: 4 may be used (0-1,4-5)");
 	assert_refused(&nodes, "1-0", -EINVAL, "lower number");
 	assert_refused(&nodes, "0-1:0", -EINVAL, "must not be 0");
-	assert_refused(&nodes, "0:2", -EINVAL, "behind a number");
+	assert_refused(&nodes, "0:2", -EINVAL, "may follow a number");
 	assert_refused(&nodes, "0,", -EINVAL, "too early");
 	assert_refused(&nodes, ",0", -EINVAL, "missing");
 	assert_refused(&nodes, "0--1", -EINVAL, "missing");
@@ -126,7 +127,7 @@ TEST(refuses_with_the_reason)
 	assert_refused(&nodes, "!!0", -EINVAL, "missing");
 	assert_refused(&nodes, " 0", -EINVAL, "missing");
 	assert_refused(&nodes, "-1", -EINVAL, "missing");
-	assert_refused(&nodes, "08", -EINVAL, "behind a number");
+	assert_refused(&nodes, "08", -EINVAL, "may follow a number");
 	assert_refused(&nodes, "all,0", -EINVAL, "unknown word");
 	assert_refused(&nodes, "some", -EINVAL, "unknown word");
 	assert_refused(&nodes, "netdev:lost", -ENODEV, "no network device");
@@ -148,11 +149,11 @@ TEST(reads_masks)
 	struct stow_idset set;
 	char buf[256];
 
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(good); i++) {
 		assert_int_equal(stow_numalist_parse_mask(good[i][0], &set, NULL), 0);
 		assert_string_equal(stow_idset_format(&set, buf, sizeof(buf)), good[i][1]);
 	}
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		assert_int_equal(stow_numalist_parse_mask(bad[i], &set, &err), -EINVAL);
 		assert_non_null(strstr(err.msg, "is not a mask"));
 	}
@@ -170,7 +171,7 @@ TEST(writes_as_taskset_does)
 	struct stow_idset set;
 	char *text;
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		assert_int_equal(stow_idset_parse(cases[i][0], &set, NULL), 0);
 		text = stow_numalist_format_mask(&set);
 		assert_string_equal(text, cases[i][1]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Signals of a daemon: handed on, and a program that hangs ends all the same. */
+/* A daemon's signals are delivered by descriptor; a program that does not read them is ended. */
 #include "unit.h"
 
 #include <poll.h>
@@ -15,8 +15,8 @@
 
 #define MS STOW_MILLISECOND
 
-/* A child with its standard error in `ret_err`; `hangs`: it looks at no signal. It ends with 7
- * after SIGHUP and SIGTERM. */
+/* A child with its standard error in `ret_err`; `hangs`: it reads no signal. Otherwise it exits
+ * with 7 after SIGHUP and SIGTERM. */
 static pid_t start(bool hangs, int *ret_err)
 {
 	int err[2], ready[2];

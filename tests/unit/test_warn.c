@@ -4,11 +4,12 @@
 
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "oci-hook/warn.h"
 
 /* Return the warning about a config.json with these mounts, as Podman and others write it; "":
  * none. */
-static const char *said(bool own, const char *mounts, const char *capabilities)
+static const char *warning_of(bool own, const char *mounts, const char *capabilities)
 {
 	static char buf[512];
 	char text[4096];
@@ -34,11 +35,11 @@ TEST(a_writable_tree_without_a_namespace)
 	static const char ro[] = "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\","
 				 "\"source\":\"cgroup\",\"options\":[\"rw\",\"ro\"]}";
 
-	assert_string_equal(said(false, rw, ""),
+	assert_string_equal(warning_of(false, rw, ""),
 			    "it has no cgroup namespace of its own and all cgroups writable, in "
 			    "/sys/fs/cgroup");
-	assert_string_equal(said(true, rw, ""), "");
-	assert_string_equal(said(false, ro, ""), "");
+	assert_string_equal(warning_of(true, rw, ""), "");
+	assert_string_equal(warning_of(false, ro, ""), "");
 }
 
 TEST(the_machines_tree_as_a_volume)
@@ -59,34 +60,35 @@ TEST(the_machines_tree_as_a_volume)
 		{ "/srv", "\"rbind\"", false },
 	};
 
-	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(tries); i++) {
 		char mount[512];
 
 		snprintf(mount, sizeof(mount),
 			 "{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"%s\","
 			 "\"options\":[%s]}",
 			 tries[i].source, tries[i].options);
-		assert_int_equal(*said(true, mount, "") != '\0', tries[i].warned);
+		assert_int_equal(*warning_of(true, mount, "") != '\0', tries[i].warned);
 		if (tries[i].warned)
-			assert_non_null(strstr(said(true, mount, ""), tries[i].source));
+			assert_non_null(strstr(warning_of(true, mount, ""), tries[i].source));
 	}
 }
 
 TEST(a_capability_that_opens_anything)
 {
-	assert_string_equal(said(true, "", "\"effective\":[\"CAP_CHOWN\",\"CAP_DAC_READ_SEARCH\"]"),
+	assert_string_equal(warning_of(true, "",
+				       "\"effective\":[\"CAP_CHOWN\",\"CAP_DAC_READ_SEARCH\"]"),
 			    "it has CAP_DAC_READ_SEARCH");
-	assert_string_equal(said(true, "", "\"bounding\":[\"CAP_DAC_READ_SEARCH\"]"),
+	assert_string_equal(warning_of(true, "", "\"bounding\":[\"CAP_DAC_READ_SEARCH\"]"),
 			    "it has CAP_DAC_READ_SEARCH");
-	assert_string_equal(said(true, "", "\"bounding\":[\"CAP_DAC_OVERRIDE\"]"), "");
+	assert_string_equal(warning_of(true, "", "\"bounding\":[\"CAP_DAC_OVERRIDE\"]"), "");
 }
 
 TEST(all_at_once_in_one_line)
 {
-	const char *text = said(false,
-				"{\"destination\":\"/a\\nb\",\"type\":\"cgroup2\"},"
-				"{\"source\":\"/sys/fs/cgroup/\\u00e4\",\"type\":\"bind\"}",
-				"\"permitted\":[\"CAP_DAC_READ_SEARCH\"]");
+	const char *text = warning_of(false,
+				      "{\"destination\":\"/a\\nb\",\"type\":\"cgroup2\"},"
+				      "{\"source\":\"/sys/fs/cgroup/\\u00e4\",\"type\":\"bind\"}",
+				      "\"permitted\":[\"CAP_DAC_READ_SEARCH\"]");
 
 	assert_non_null(strstr(text, "in /a?b; the machine's"));
 	assert_non_null(strstr(text, "; it has CAP_"));
@@ -99,7 +101,7 @@ TEST(invalid_configurations_give_no_warning)
 					   "{\"mounts\":[1,null,{\"options\":[null]}]}" };
 	char buf[8];
 
-	for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(odd); i++) {
 		struct json_object *config = json_tokener_parse(odd[i]);
 
 		assert_false(hook_config_warn(config, buf, sizeof(buf)));

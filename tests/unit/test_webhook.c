@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What webhooks are told and how it is signed, which URLs they may have, and the delivery queue: a
- * server that is played here, and a clock that is turned. */
+/* The bodies of webhook requests and their signatures, the URLs that are allowed, and the delivery
+ * queue, with a simulated server and clock. */
 #include "unit.h"
 
 #include <arpa/inet.h>
@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #include "clock.h"
@@ -117,7 +118,8 @@ TEST(a_body_has_the_planned_blocks)
 	free(sent);
 }
 
-/* Once something is offline it counts, not what was to be: a virtio-mem device shrinks by it. */
+/* Once blocks are offline, the body has these instead of the planned ones: a virtio-mem device
+ * shrinks by them. */
 TEST(a_body_has_what_is_offline)
 {
 	struct json_object *json;
@@ -156,8 +158,8 @@ TEST(a_body_has_what_is_offline)
 	assert_null(scheduler_event_attempt("", 0, 1));
 }
 
-/* A device of which anything is online is not said to be removable. */
-TEST(what_may_be_removed_is_the_machines_word)
+/* The event says what may be removed only by the machine's report. */
+TEST(what_may_be_removed_is_what_the_machine_reports)
 {
 	PbDrainProgress progress = PB_DRAIN_PROGRESS__INIT;
 
@@ -198,16 +200,16 @@ TEST(urls_are_checked)
 					     "http://localhost.example/" };
 	struct stow_err err;
 
-	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(good); i++)
 		if (scheduler_event_url_check(good[i], false, &err) < 0)
 			fail_msg("%s: %s", good[i], err.msg);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		if (scheduler_event_url_check(bad[i].url, true, &err) != -EINVAL)
 			fail_msg("%s is taken", bad[i].url);
 		if (!strstr(err.msg, bad[i].why) || strstr(err.msg, "secret@"))
 			fail_msg("%s: %s", bad[i].url, err.msg);
 	}
-	for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(plain); i++) {
 		assert_int_equal(scheduler_event_url_check(plain[i], false, &err), -EINVAL);
 		assert_non_null(strstr(err.msg, "is not loopback"));
 		assert_int_equal(scheduler_event_url_check(plain[i], true, NULL), 0);
