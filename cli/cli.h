@@ -54,6 +54,10 @@ void cli_end_without_reader(void);
  * closed pipe), print a message and return CLI_FAILED. */
 int cli_finish(int code);
 
+/* Run `print` once, or with `every` (in ns) again and again until a signal ends the program or it
+ * fails; a terminal is cleared before each. Return the exit code of the last one. */
+int cli_watch(uint64_t every, bool json, int (*print)(void *data), void *data);
+
 /* Format a time in ns since the epoch as "2026-11-22 14:03:05" in local time. */
 const char *cli_format_time(uint64_t ns, char *buf, size_t size);
 

@@ -106,7 +106,8 @@ struct asked {
 	const char *sysroot;
 	struct stow_idset nodes; /* of these NUMA nodes; empty: of all */
 	struct stow_grid_style style;
-	bool json, all, owners;
+	bool json, all, owners, quiet, watch;
+	uint64_t every; /* of --watch */
 };
 
 /* Return the exit code, or -errno. */
@@ -141,10 +142,20 @@ static int show(const struct asked *asked, struct stow_err *err)
 	if (r < 0)
 		return r;
 	view.unknown = why.code ? why.msg : NULL;
+	if (asked->quiet)
+		return CLI_OK;
 	if (!asked->json)
 		return cli_table_printed("blocks", blocks_print_text(&view, err), err);
 	r = blocks_print_json(&view);
 	return r < 0 ? stow_err_sys(err, -r, "printing the memory blocks") : 0;
+}
+
+static int show_once(void *data)
+{
+	struct stow_err err = { 0 };
+	int r = show(data, &err);
+
+	return r < 0 ? cli_fail(&err) : r;
 }
 
 int cmd_blocks(int argc, char **argv)
@@ -161,7 +172,7 @@ int cmd_blocks(int argc, char **argv)
 			"  -J, --json           print JSON, see numastow-blocks(1)\n" CLI_STYLE_HELP
 				CLI_BYTES_HELP
 			"  -s, --sysroot DIR    read /sys and /proc below DIR, a "
-			"copy of a machine's\n"
+			"copy of a machine's\n" CLI_WATCH_HELP CLI_QUIET_HELP
 			"  -h, --help           print this text\n",
 	};
 	struct asked asked = { .sysroot = "/" };
@@ -172,13 +183,12 @@ int cmd_blocks(int argc, char **argv)
 		{ "owners", .flag = &asked.owners },
 		CLI_SIZES_OPTIONS(&asked.style),
 		{ "sysroot", 's', .text = &asked.sysroot },
+		{ "watch", 'w', .flag = &asked.watch, .optional = true, .take = cli_take_watch,
+		  .value = &asked.every },
+		{ "quiet", 'q', .flag = &asked.quiet },
 		{ 0 },
 	};
 	int r = cli_options(&usage, options, argc, argv);
-	struct stow_err err = { 0 };
 
-	if (r >= 0)
-		return r;
-	r = show(&asked, &err);
-	return r < 0 ? cli_fail(&err) : r;
+	return r >= 0 ? r : cli_watch(asked.every, asked.json, show_once, &asked);
 }

@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fit.h"
 #include "base/idset.h"
 #include "base/parse.h"
 #include "cli/cli.h"
 
+#define WATCH_EVERY (2 * STOW_SECOND)
+#define WATCH_LEAST (100 * STOW_MILLISECOND)
 #define OPTIONS_MAX 32
 #define HELP_WIDTH  79
 #define FIRST	    256 /* getopt_long(3)'s value for the first of the table */
@@ -117,4 +120,18 @@ int cli_take_size(const char *text, void *value, struct stow_err *err)
 int cli_take_time(const char *text, void *value, struct stow_err *err)
 {
 	return stow_parse_duration(text, value, err);
+}
+
+int cli_take_watch(const char *text, void *value, struct stow_err *err)
+{
+	uint64_t *every = value;
+	int r;
+
+	*every = WATCH_EVERY;
+	if (!text)
+		return 0;
+	r = stow_parse_duration(text, every, err);
+	if (r == 0 && *every < WATCH_LEAST)
+		return stow_err_set(err, EINVAL, "\"%.32s\": expected at least 100ms", text);
+	return r;
 }

@@ -50,6 +50,8 @@ int cli_take_nodes(const char *text, void *value, struct stow_err *err);
 /* The same for a size or a duration and a uint64_t. */
 int cli_take_size(const char *text, void *value, struct stow_err *err);
 int cli_take_time(const char *text, void *value, struct stow_err *err);
+/* The same for --watch: without an argument, 2 seconds. */
+int cli_take_watch(const char *text, void *value, struct stow_err *err);
 
 /* The options of util-linux's commands for tables, for a `style` with the fields of struct
  * stow_grid_style (base/grid.h), and their help. */
@@ -73,6 +75,8 @@ int cli_take_time(const char *text, void *value, struct stow_err *err);
 	{                                             \
 		"bytes", 'b', .flag = &(style)->bytes \
 	}
+#define CLI_WATCH_HELP "  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"
+#define CLI_QUIET_HELP "  -q, --quiet          print errors only\n"
 #define CLI_BYTES_HELP "  -b, --bytes          print sizes in bytes\n"
 
 /* Connection options, which numastow-fleet parses; here they only select it. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 
 const char *cli_program(void)
@@ -83,4 +84,27 @@ int cli_table_printed(const char *name, int r, const struct stow_err *err)
 		return CLI_OK;
 	(void)cli_fail(err);
 	return r == -EINVAL ? cli_bad_usage(name) : CLI_FAILED;
+}
+
+int cli_watch(uint64_t every, bool json, int (*print)(void *data), void *data)
+{
+	bool terminal = isatty(STDOUT_FILENO), again = false;
+	int code;
+
+	for (;;) {
+		if (every && terminal)
+			/* Cursor home, and clear what is below it: a screen that is printed over
+			 * flickers less than a cleared one. */
+			fputs("\033[H\033[J", stdout);
+		else if (again && !json)
+			fputc('\n', stdout);
+		code = print(data);
+		if (code == CLI_FAILED || code == CLI_USAGE || !every)
+			return code;
+		code = cli_finish(code);
+		if (code == CLI_FAILED)
+			return code;
+		again = true;
+		stow_clock_sleep(every);
+	}
 }

@@ -55,7 +55,7 @@ int cmd_status(int argc, char **argv)
 		{ "json", 'J', .flag = &asked.out.json },
 		{ "bytes", 'b', .flag = &asked.out.bytes },
 		{ "watch", 'w', .flag = &asked.out.watch_given, .optional = true,
-		  .take = cli_output_take_watch, .value = &asked.out.watch },
+		  .take = cli_take_watch, .value = &asked.out.watch },
 		{ "quiet", 'q', .flag = &asked.out.quiet },
 		{ "sysroot", 's', .text = &asked.out.sysroot },
 		{ 0 },

@@ -193,7 +193,7 @@ int cmd_top(int argc, char **argv)
 	_cleanup_free_ char *id = NULL;
 	const struct cli_option options[] = {
 		{ "text", .flag = &asked.text },
-		{ "delay", 'd', .flag = &delayed, .argument = true, .take = cli_output_take_watch,
+		{ "delay", 'd', .flag = &delayed, .argument = true, .take = cli_take_watch,
 		  .value = &asked.view.delay },
 		{ "filter", .flag = &filtered, .argument = true, .take = take_filter,
 		  .value = asked.view.filter },

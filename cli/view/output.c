@@ -8,29 +8,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/grid.h"
-#include "base/parse.h"
 #include "base/root.h"
 #include "cli/cli.h"
 #include "node/counters.h"
-
-#define WATCH_EVERY (2 * STOW_SECOND)
-#define WATCH_LEAST (100 * STOW_MILLISECOND)
-
-int cli_output_take_watch(const char *text, void *value, struct stow_err *err)
-{
-	uint64_t *every = value;
-	int r;
-
-	*every = WATCH_EVERY;
-	if (!text)
-		return 0;
-	r = stow_parse_duration(text, every, err);
-	if (r == 0 && *every < WATCH_LEAST)
-		return stow_err_set(err, EINVAL, "\"%.32s\": expected at least 100ms", text);
-	return r;
-}
 
 bool cli_output_wants_node(const struct cli_output *out, int node)
 {
@@ -110,26 +91,9 @@ static int check_nodes(const struct cli_output *out, struct stow_err *err)
 
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data)
 {
-	bool terminal = isatty(STDOUT_FILENO), again = false;
 	struct stow_err err = { 0 };
-	int code;
 
 	if (!stow_idset_empty(&out->nodes) && check_nodes(out, &err) < 0)
 		return cli_fail(&err);
-	for (;;) {
-		if (out->watch && terminal)
-			/* Cursor home, and clear what is below it: a screen that is printed over
-			 * flickers less than a cleared one. */
-			fputs("\033[H\033[J", stdout);
-		else if (again && !out->json)
-			fputc('\n', stdout);
-		code = print(data);
-		if (code == CLI_FAILED || code == CLI_USAGE || !out->watch)
-			return code;
-		code = cli_finish(code);
-		if (code == CLI_FAILED)
-			return code;
-		again = true;
-		stow_clock_sleep(out->watch);
-	}
+	return cli_watch(out->watch, out->json, print, data);
 }

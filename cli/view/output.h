@@ -27,9 +27,6 @@ struct cli_output {
 	bool watch_given;
 };
 
-/* Parse the argument of --watch; for the macro below. */
-int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
-
 /* The entries of a table of options for what prints one table, for `struct cli_output *out`. */
 #define CLI_TABLE_OPTIONS(out)                                         \
 	{ "json", 'J', .flag = &(out)->json }, CLI_STYLE_OPTIONS(out), \
@@ -38,26 +35,25 @@ int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
 	}
 
 /* All of them. */
-#define CLI_OUTPUT_OPTIONS(out)                                                     \
-	CLI_TABLE_OPTIONS(out), { "bytes", 'b', .flag = &(out)->bytes },            \
-		{ "sysroot", 's', .text = &(out)->sysroot },                        \
-		{ "node", 'N', .take = cli_take_nodes, .value = &(out)->nodes },    \
-	{                                                                           \
-		"watch", 'w', .flag = &(out)->watch_given, .optional = true,        \
-			      .take = cli_output_take_watch, .value = &(out)->watch \
+#define CLI_OUTPUT_OPTIONS(out)                                                  \
+	CLI_TABLE_OPTIONS(out), { "bytes", 'b', .flag = &(out)->bytes },         \
+		{ "sysroot", 's', .text = &(out)->sysroot },                     \
+		{ "node", 'N', .take = cli_take_nodes, .value = &(out)->nodes }, \
+	{                                                                        \
+		"watch", 'w', .flag = &(out)->watch_given, .optional = true,     \
+			      .take = cli_take_watch, .value = &(out)->watch     \
 	}
 
 /* Their help; a command puts its own options before it. */
-#define CLI_TABLE_HELP                                       \
-	"  -J, --json           print JSON\n" CLI_STYLE_HELP \
-	"  -q, --quiet          print errors only\n"         \
+#define CLI_TABLE_HELP                                                      \
+	"  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_QUIET_HELP \
 	"  -h, --help           print this text\n"
 
-#define CLI_OUTPUT_HELP                                                                 \
-	CLI_BYTES_HELP                                                                  \
-	"  -N, --node LIST      only these NUMA nodes\n"                                \
-	"  -s, --sysroot DIR    read /sys and /proc below DIR, a copy of a machine's\n" \
-	"  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n" CLI_TABLE_HELP
+#define CLI_OUTPUT_HELP                                                      \
+	CLI_BYTES_HELP                                                       \
+	"  -N, --node LIST      only these NUMA nodes\n"                     \
+	"  -s, --sysroot DIR    read /sys and /proc below DIR, a copy of a " \
+	"machine's\n" CLI_WATCH_HELP CLI_TABLE_HELP
 
 /* Return whether NUMA node `node` was asked for. */
 bool cli_output_wants_node(const struct cli_output *out, int node);
@@ -79,6 +75,5 @@ void cli_output_stalls(struct json_writer *w, json_object *to, const char *key,
 /* Format a size as the options want it: "2Gi", or in bytes. Return `buf`. */
 const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size);
 
-/* Check --node, and run `print` once, or with --watch again and again until a signal ends the
- * program or it fails; a terminal is cleared before each. Return the exit code of the last one. */
+/* Check --node, and run `print` as cli_watch() does. */
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data);

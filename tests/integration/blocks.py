@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import subprocess
 
 from harness import BUILD, MIB, Machine, Temp, changed, check, finish, fingerprint, run, same
 
@@ -290,6 +291,20 @@ def odd_files(machine):
     same("nor is it online", (answer["online"], answer["offline"]), (640 * MIB, 256 * MIB))
 
 
+def again(machine):
+    """--watch prints once more what a block is by then; --quiet nothing."""
+    argv = [NUMASTOW, "blocks", "--sysroot", machine.path, "--raw", "--noheadings", "--output", "BLOCK,STATE"]
+    with subprocess.Popen([*argv, "--watch=100ms"], stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        first = next(lines)
+        machine.write(f"{MEMORY}/memory0/state", "offline\n")
+        check("--watch shows what has changed", any(line == "0 offline\n" for line in lines), first)
+        process.kill()
+    machine.write(f"{MEMORY}/memory0/state", "online\n")
+    done = run([*argv, "--quiet"], "")
+    same("--quiet", (done.code, done.out, done.err), (0, "", ""))
+
+
 def many_nodes(temp):
     """1,024 nodes with eight blocks each, and holes between them."""
     machine = Machine(f"{temp}/many", fresh=False)
@@ -326,6 +341,7 @@ with Temp() as path:
     sizes(machine)
     without_contents(machine)
     table_options(machine)
+    again(machine)
     with_contents(machine)
     odd_files(machine)
     machine.write(f"{MEMORY}/memory5/state", "online\n")

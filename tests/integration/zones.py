@@ -242,6 +242,10 @@ def check_names(folder):
     same("a container by its name", found("web"), [(CONTAINER, "web")])
     same("a name goes before the beginning of an id", found("aaaa"), [(other, "aaaa")])
     same("several, in their order", found("ab", "aaaaa"), [(other, "aaaa"), (CONTAINER, "web")])
+    write(tree, f"/sys/fs/cgroup/machine.slice/libpod-{CONTAINER}.scope/memory.stat", "anon 4096\nnuma_hint_faults 12\npgdemote_kswapd 3\n")
+    counters = answer(tree, "stat", "web")["containers"][0]["counters"]
+    same("a container's own counters, where the kernel has them", {k: v for k, v in counters.items() if v is not None},
+         {"numa_hint_faults": 12, "pgdemote_kswapd": 3})
     for word, text in (("a", "several containers"), ("gone", "container gone does not run"), ("", "neither")):
         done = ask(tree, "stat", word, code=1)
         check(f"\"{word}\" is refused in one line", done.err.count("\n") == 1 and text in done.err, done)

@@ -90,7 +90,7 @@ has()
 # how many the kernel finds: none here.
 migrates()
 {
-	local policy from to mine theirs huge thp=/sys/kernel/mm/transparent_hugepage/enabled
+	local policy from to mine theirs huge balancing thp=/sys/kernel/mm/transparent_hugepage/enabled
 	huge=$(sed 's/.*\[\(.*\)\].*/\1/' $thp)
 	echo never >$thp
 	while read -r policy from to; do
@@ -125,6 +125,11 @@ migrates()
 	moves "$numastow" migrate --json "$pid" 3 2
 	eq "JSON" "$(jq -c '[(.version | type), .pid, .pairs, (.nodes[] | select(.node == 2) | .after > 8388607), .moved > 8388607]' <<<"$said")" \
 		"[\"string\",$pid,[{\"from\":3,\"to\":2}],true,true]"
+	balancing=$(</proc/sys/kernel/numa_balancing)
+	echo 1 >/proc/sys/kernel/numa_balancing
+	moves "$numastow" migrate "$pid" 0 1
+	has 'NUMA balancing is on, and may move pages back'
+	echo "$balancing" >/proc/sys/kernel/numa_balancing
 	code 2 "$numastow" migrate "$pid" 3 9
 	has 'node 9 is not one of those'
 	code 1 "$numastow" migrate 4194303 0 1
