@@ -150,10 +150,10 @@ TEST(watch_has_a_least)
 	struct stow_err err = { 0 };
 	uint64_t every = 0;
 
-	assert_int_equal(cli_output_take_watch(NULL, &every, &err), 0);
+	assert_int_equal(cli_take_watch(NULL, &every, &err), 0);
 	assert_int_equal(every, 2000000000);
-	assert_int_equal(cli_output_take_watch("500ms", &every, &err), 0);
+	assert_int_equal(cli_take_watch("500ms", &every, &err), 0);
 	assert_int_equal(every, 500000000);
-	assert_int_equal(cli_output_take_watch("1ms", &every, &err), -EINVAL);
-	assert_int_equal(cli_output_take_watch("x", &every, &err), -EINVAL);
+	assert_int_equal(cli_take_watch("1ms", &every, &err), -EINVAL);
+	assert_int_equal(cli_take_watch("x", &every, &err), -EINVAL);
 }
