@@ -188,7 +188,7 @@ static bool evict_idle(const struct rpc_key *key)
 }
 
 static struct rpc_connection *add(struct rpc_guard *guard, struct rpc_key *key,
-				  enum rpc_class class, int fd)
+				  enum rpc_class class, int fd, bool plain)
 {
 	struct rpc_connection *c = calloc(1, sizeof(*c));
 
@@ -199,6 +199,7 @@ static struct rpc_connection *add(struct rpc_guard *guard, struct rpc_key *key,
 	c->key = key;
 	c->fd = fd;
 	c->class = class;
+	atomic_store(&c->acked, plain ? 0 : RPC_ACKED);
 	c->since = stow_clock_monotonic();
 	atomic_store(&c->drained, c->since);
 	guard->open++;
@@ -244,7 +245,7 @@ bool rpc_guard_admit(struct rpc_guard *guard, int fd, const struct sockaddr_stor
 	pthread_mutex_lock(&rpc_guard_lock);
 	key = rpc_guard_key_of(guard, &identity);
 	if (key && makes_room(guard, key, &why))
-		c = add(guard, key, RPC_ANONYMOUS, fd);
+		c = add(guard, key, RPC_ANONYMOUS, fd, guard->plain);
 	if (c) {
 		c->origin = peer;
 		/* The former connection with this origin has ended, or went to another address of
@@ -301,7 +302,7 @@ int rpc_guard_admit_user(struct rpc_guard *guard, int fd, uid_t uid, bool truste
 	pthread_mutex_lock(&rpc_guard_lock);
 	key = fd < table_size ? rpc_guard_key_of(guard, &identity) : NULL;
 	if (key && takes(guard, key, class, &why))
-		c = add(guard, key, class, fd);
+		c = add(guard, key, class, fd, true);
 	if (!c) {
 		rpc_guard_count(guard, why);
 		if (key)
@@ -421,6 +422,13 @@ enum rpc_reading rpc_guard_reading(int fd)
 	return atomic_load(&c->is_cut)	    ? RPC_ENDED
 	       : atomic_load(&c->is_parked) ? RPC_PARKED
 					    : RPC_READS;
+}
+
+rpc_acked *rpc_guard_acked(int fd)
+{
+	struct rpc_connection *c = at_fd(fd);
+
+	return c && (atomic_load(&c->acked) & ~RPC_WROTE) < RPC_ACKED ? &c->acked : NULL;
 }
 
 struct rpc_connection *rpc_guard_by_fd(struct rpc_guard *guard, int fd)

@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "rpc/ack.h"
 #include "rpc/limits.h"
 
 struct rpc_guard;
@@ -65,8 +66,9 @@ enum rpc_refusal {
 struct rpc_guard *rpc_guard_new(const struct stow_rpc_limits *limits, bool only_anonymous);
 /* Limit the number of connections, before the guard is used. */
 void rpc_guard_bound(struct rpc_guard *guard, uint64_t connections);
-/* From now on, count connections that are accepted on the TCP port. */
-void rpc_guard_open(struct rpc_guard *guard, int port);
+/* From now on, count connections that are accepted on the TCP port. `plain`: they are of gRPC,
+ * without TLS. */
+void rpc_guard_open(struct rpc_guard *guard, int port, bool plain);
 /* Stop counting new connections. */
 void rpc_guard_close(struct rpc_guard *guard);
 void rpc_guard_count(struct rpc_guard *guard, enum rpc_refusal why);
@@ -134,6 +136,8 @@ enum rpc_reading {
 };
 
 enum rpc_reading rpc_guard_reading(int fd);
+/* Return the count of ack.h of a connection of gRPC without TLS, until it is acknowledged; NULL. */
+rpc_acked *rpc_guard_acked(int fd);
 /* Handle a descriptor that is about to be closed. */
 void rpc_guard_closing(int fd);
 

@@ -57,6 +57,7 @@ struct rpc_connection {
 	_Atomic int64_t receiving;
 	_Atomic uint64_t drained; /* when `receiving` was last lowered over time */
 	_Atomic int64_t queued;
+	rpc_acked acked;
 };
 
 struct rpc_guard {
@@ -64,7 +65,7 @@ struct rpc_guard {
 	struct stow_rpc_limits limits;
 	uint64_t anonymous_max, clients_max;
 	_Atomic int port; /* 0: none */
-	bool only_anonymous;
+	bool only_anonymous, plain;
 	size_t n[RPC_CLASSES], open, calls[RPC_CLASSES], watches[RPC_CLASSES];
 	void *keys, *origins;				     /* trees, tsearch(3) */
 	TAILQ_HEAD(rpc_anonymous, rpc_connection) anonymous; /* the oldest first */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * accept4(2), recvmsg(2) and close(2), defined in the program: the C core and libmicrohttpd call
- * them by name, and the dynamic linker finds the program's first. Each does what the C library's
- * function does, and calls guard.c.
+ * accept4(2), recvmsg(2), sendmsg(2) and close(2), defined in the program: the C core and
+ * libmicrohttpd call them by name, and the dynamic linker finds the program's first. Each does what
+ * the C library's function does, and calls guard.c.
  *
  * The core never listens again after an accept4() that failed for lack of descriptors (1.51), so it
  * must never see that failure. A descriptor is kept in reserve: it is closed, the peer is accepted
@@ -13,18 +13,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "rpc/ack.h"
 #include "rpc/descriptors.h"
 #include "rpc/guard_internal.h"
 #include "rpc/handshake.h"
 
-typedef ssize_t (*recvmsg_fn)(int, struct msghdr *, int);
+typedef ssize_t (*sendmsg_fn)(int, const struct msghdr *, int);
 
-static _Atomic(void *) next_recvmsg;
+static _Atomic(void *) next_recvmsg, next_sendmsg;
 
 /* Here, because a program that opens a guard needs these functions: the linker takes this file for
  * it. */
-void rpc_guard_open(struct rpc_guard *guard, int port)
+void rpc_guard_open(struct rpc_guard *guard, int port, bool plain)
 {
+	guard->plain = plain;
 	guard->port = port;
 }
 
@@ -88,22 +90,34 @@ __attribute__((visibility("default"))) int accept4(int fd, struct sockaddr *addr
 
 __attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
+	rpc_recvmsg_fn next = (rpc_recvmsg_fn)rpc_descriptors_next(&next_recvmsg, "recvmsg");
+	enum rpc_reading reading = rpc_guard_reading(fd);
+	rpc_acked *acked = rpc_guard_acked(fd);
 	ssize_t n;
 
+	if (flags & (MSG_ERRQUEUE | MSG_PEEK))
+		return next(fd, message, flags);
 	/* shutdown(2) leaves what is in the socket's buffer to be read: a hundred thousand calls. */
-	if (!(flags & (MSG_ERRQUEUE | MSG_PEEK))) {
-		enum rpc_reading reading = rpc_guard_reading(fd);
-
-		if (reading == RPC_PARKED)
-			errno = EAGAIN;
-		if (reading != RPC_READS)
-			return reading == RPC_PARKED ? -1 : 0;
-	}
-	n = ((recvmsg_fn)rpc_descriptors_next(&next_recvmsg, "recvmsg"))(fd, message, flags);
+	if (reading == RPC_PARKED)
+		errno = EAGAIN;
+	if (reading != RPC_READS)
+		return reading == RPC_PARKED ? -1 : 0;
+	n = acked ? rpc_ack_recvmsg(next, acked, fd, message, flags) : next(fd, message, flags);
 	rpc_handshake_forget();
-	if (n > 0 && !(flags & (MSG_ERRQUEUE | MSG_PEEK)))
+	if (n > 0)
 		rpc_guard_bytes(fd, (size_t)n);
 	return n;
+}
+
+__attribute__((visibility("default"))) ssize_t sendmsg(int fd, const struct msghdr *message,
+						       int flags)
+{
+	rpc_acked *acked = rpc_guard_acked(fd);
+
+	/* Before the peer can answer: its answer wakes the reader up. */
+	if (acked)
+		atomic_fetch_or(acked, RPC_WROTE);
+	return ((sendmsg_fn)rpc_descriptors_next(&next_sendmsg, "sendmsg"))(fd, message, flags);
 }
 
 __attribute__((visibility("default"))) int close(int fd)

@@ -402,7 +402,7 @@ int stow_https_start(const struct stow_https_options *options, struct stow_https
 	}
 	info = MHD_get_daemon_info(https->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	port = info && info->port ? info->port : stow_address_port(&where);
-	rpc_guard_open(https->guard, port);
+	rpc_guard_open(https->guard, port, false);
 	if (ret_port)
 		*ret_port = port;
 	*ret = https;

@@ -150,7 +150,7 @@ int stow_metrics_start(const struct stow_metrics_options *options,
 		return stow_err_sys(err, r, "cannot serve metrics on %s", options->address);
 	}
 	info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	rpc_guard_open(m->guard, info ? info->port : stow_address_port(&where));
+	rpc_guard_open(m->guard, info ? info->port : stow_address_port(&where), false);
 	if (ret_port)
 		*ret_port = info ? info->port : stow_address_port(&where);
 	*ret_metrics = m;

@@ -387,7 +387,7 @@ int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, 
 				    "cannot listen on %s: the address is in use or not this "
 				    "machine's",
 				    address);
-	rpc_guard_open(server->guard, port);
+	rpc_guard_open(server->guard, port, !server->has_tls);
 	if (ret_port)
 		*ret_port = port;
 	return 0;

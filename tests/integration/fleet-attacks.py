@@ -413,7 +413,13 @@ def check_number(program):
     other.wait()
 
 
-# --- attacks on the agent, by another user --------------------------------------------------------
+# --- attacks on the agent by another user, on the scheduler with a certificate -------------------
+
+# `where`: the agent's socket, or the scheduler's host and port, the folder of a certificate, and the method to call.
+
+
+def methods(where):
+    return (EXPLAIN, WATCH) if isinstance(where, str) else (where[3], where[3])
 
 
 def silent(address, number, sources=1):
@@ -421,31 +427,31 @@ def silent(address, number, sources=1):
     return dial_all(tuple(address) if isinstance(address, list) else address, number, sources)
 
 
-def unfinished(path):
-    peers = [Peer(path) for _ in range(8)]
+def unfinished(where):
+    peers = [Peer(where) for _ in range(8)]
     for _ in range(64):
         for peer in peers:
             peer.read(0.001)
-            stream = peer.call(EXPLAIN)
+            stream = peer.call(methods(where)[0])
             peer.say(frame(DATA, 0, stream, announced(4 << 20)))
             peer.send(stream, bytes(1 << 20), seconds=0.05)
     return peers
 
 
-def readers(path):
+def readers(where):
     """Give a window that takes everything, and read nothing."""
-    peers = [Peer(path, settings=struct.pack(">HI", 4, 0x7fffffff)) for _ in range(12)]
+    peers = [Peer(where, settings=struct.pack(">HI", 4, 0x7fffffff)) for _ in range(12)]
     for peer in peers:
         peer.say(frame(WINDOW, 0, 0, struct.pack(">I", 0x7fff0000)))
         for _ in range(1000):
-            peer.ask(WATCH)
+            peer.ask(methods(where)[1])
     time.sleep(1)
     return peers
 
 
-def flood(path, message, connections=8):
+def flood(where, message, connections=8):
     """Send a frame again and again, until the other side takes no more of it, and read no answer."""
-    peers = [Peer(path) for _ in range(connections)]
+    peers = [Peer(where) for _ in range(connections)]
     for peer in peers:
         peer.sock.settimeout(1)
         for _ in range(500):
@@ -454,33 +460,48 @@ def flood(path, message, connections=8):
     return peers
 
 
-def pings(path):
-    return flood(path, frame(PING, 0, 0, bytes(8)))
+def pings(where):
+    return flood(where, frame(PING, 0, 0, bytes(8)))
 
 
-def settings(path):
-    return flood(path, frame(SETTINGS, 0, 0))
+def settings(where):
+    return flood(where, frame(SETTINGS, 0, 0))
 
 
-def resets(path):
+def resets(where):
     """Open streams, and reset each at once (CVE-2023-44487)."""
-    peers = [Peer(path) for _ in range(8)]
+    peers = [Peer(where) for _ in range(8)]
     for peer in peers:
         peer.sock.settimeout(1)
         for _ in range(2000):
-            if not peer.say(frame(RESET, 0, peer.call(EXPLAIN), struct.pack(">I", 8))):
+            if not peer.say(frame(RESET, 0, peer.call(methods(where)[0]), struct.pack(">I", 8))):
                 break
     return peers
 
 
-def fields(path):
+def unacknowledged(where):
+    """Calls without end, of ten bytes each, on connections that never acknowledge the SETTINGS that limit calls."""
+    peers = [Peer(where) for _ in range(8)]
+    # The fields of the first enter the table of recent ones (RFC 7541, 6.2.1), from which the others take them.
+    calls = frame(HEADERS, END_HEADERS, 1, headers(methods(where)[0]).replace(b"\0", b"\x40")) + b"".join(
+        frame(HEADERS, END_HEADERS, stream, bytes(range(0xc3, 0xbd, -1))) for stream in range(3, 16000, 2))
+    for peer in peers:
+        peer.say(calls)
+    time.sleep(1)
+    for peer in peers:
+        peer.say(frame(PING, 0, 0, bytes(8)))  # they are read now, if not before
+    time.sleep(1)
+    return peers
+
+
+def fields(where):
     """Calls with two hundred kilobytes of header fields, and one whose fields never end."""
-    peers, many = [Peer(path) for _ in range(12)], b"".join(field(f"x-{i:03}", "v" * 100) for i in range(150))
+    peers, many = [Peer(where) for _ in range(12)], b"".join(field(f"x-{i:03}", "v" * 100) for i in range(150))
     for i, peer in enumerate(peers):
         peer.sock.settimeout(1)
         for _ in range(20 if i % 3 else 1):
             stream, peer.next = peer.next, peer.next + 2
-            said = peer.say(frame(HEADERS, 0, stream, headers(EXPLAIN)))
+            said = peer.say(frame(HEADERS, 0, stream, headers(methods(where)[0])))
             for _ in range(12 if i % 3 else 4000):
                 said = said and peer.say(frame(CONTINUATION, 0, stream, many))
             if not said or not i % 3 or not peer.say(frame(CONTINUATION, END_HEADERS, stream, many)):
@@ -488,16 +509,16 @@ def fields(path):
     return peers
 
 
-def halves(path):
+def halves(where):
     """Calls that end before their message, and connections whose sending half is closed after whole calls."""
-    peers = [Peer(path) for _ in range(100)]
+    peers = [Peer(where) for _ in range(100)]
     for i, peer in enumerate(peers):
         peer.sock.settimeout(1)
         for _ in range(20):
             if i % 2:
-                peer.ask(EXPLAIN)
+                peer.ask(methods(where)[0])
                 continue
-            for method in (EXPLAIN, WATCH):
+            for method in methods(where):
                 peer.say(frame(HEADERS, END_HEADERS | END_STREAM, peer.next, headers(method)))
                 peer.next += 2
         if i % 2:
@@ -508,16 +529,18 @@ def halves(path):
     return peers
 
 
-ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, readers, pings, settings, resets, fields, halves)}
+ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, readers, pings, settings, resets, unacknowledged, fields,
+                                              halves)}
 
 
 def attack_until_told(name, *words):
-    """Do this as another user, in the program that as_stranger() has started, until its standard input ends."""
-    if not os.geteuid():
+    """Do this in the program that as_stranger() has started, until its standard input ends: as another user, on a socket."""
+    words = [json.loads(word) for word in words]
+    if not os.geteuid() and isinstance(words[0], str):
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-    kept = ATTACKS[name](*map(json.loads, words))
+    kept = ATTACKS[name](*words)
     print("x", flush=True)
     sys.stdin.read()
     del kept
@@ -544,23 +567,33 @@ def asks_anew(program):
     return ask
 
 
-def under_attack(program, what, attack, *arguments, most=150 * MIB):
-    """Root calls over a new connection each time, during the attack."""
-    at = os.path.dirname(program.socket)
-    while at.startswith(tempfile.gettempdir()) or at.startswith("/dev/shm/"):
-        os.chmod(at, 0o755)
-        at = os.path.dirname(at)
+ON_BOTH = (("calls without an acknowledgement", "unacknowledged", 150), ("header fields without end", "fields", 40),
+           ("512 unfinished messages", "unfinished", 150), ("12000 readers that do not read", "readers", 60),
+           ("pings whose answers nobody reads", "pings", 150), ("settings without end", "settings", 150),
+           ("streams that are reset", "resets", 150), ("half-closed calls and connections", "halves", 150))
+
+
+def under_attack(program, ask, what, most, attack, *arguments):
+    """A client with rights calls over a new connection each time, during the attack; `most`: MiB."""
     growth = Growth(program.process.pid)
-    right = Right(asks_anew(program))
+    right = Right(ask)
     right.check(f"before {what}")
-    end = as_stranger(attack, program.socket, *arguments)
+    end = as_stranger(attack, *arguments)
     right.check(what)
-    grown = growth.now()
-    check(f"{what}: it takes little", grown < most * Growth.ROOM, f"{grown >> 20} MiB")
-    print(f"# {what}: the agent grew by {grown >> 10} KiB")
+    grown = growth.most()
+    check(f"{what}: it takes little", grown < most * MIB * Growth.ROOM, f"{grown >> 20} MiB")
+    print(f"# {what}: it grew by {grown >> 10} KiB")
     end()
     right.check(f"after {what}")
     right.stop()
+
+
+def reach(path):
+    """Let other users reach it."""
+    at = os.path.dirname(path)
+    while at.startswith(tempfile.gettempdir()) or at.startswith("/dev/shm/"):
+        os.chmod(at, 0o755)
+        at = os.path.dirname(at)
 
 
 def check_agent(folder):
@@ -568,14 +601,42 @@ def check_agent(folder):
     with start_agent(machine, "m", 0) as program, channel_to(f"unix:{program.socket}") as channel:
         stub = agent_pb2_grpc.AgentStub(channel)
         check_number(program)
-        under_attack(program, "3000 silent connections", "silent", 3000)
-        under_attack(program, "512 unfinished messages", "unfinished")
-        under_attack(program, "12000 readers that do not read", "readers", most=60 * MIB)
-        for what, attack in (("pings whose answers nobody reads", "pings"), ("settings without end", "settings"),
-                             ("streams that are reset", "resets"), ("header fields without end", "fields"),
-                             ("half-closed calls and connections", "halves")):
-            under_attack(program, what, attack)
+        reach(program.socket)
+        under_attack(program, asks_anew(program), "3000 silent connections", 150, "silent", program.socket, 3000)
+        for what, attack, most in ON_BOTH:
+            under_attack(program, asks_anew(program), what, most, attack, program.socket)
         check_gzip(program, stub)
+
+
+def places_anew(folder, port):
+    def ask():
+        with secure(folder, port) as channel:
+            stub = scheduler_pb2_grpc.SchedulerStub(channel)
+            pod = scheduler_pb2.PodRequest(name="p", cpus=1)
+            held = stub.Place(scheduler_pb2.PlaceRequest(pods=[pod], confirmed=True), timeout=PATIENCE, wait_for_ready=True)
+            stub.Release(scheduler_pb2.ReleaseRequest(ids=[held.reservations[0].id]), timeout=PATIENCE)
+    return ask
+
+
+def check_certificates(folder):
+    """A peer with an agent's certificate, and one that may do nothing, while a client places pods on another's machine."""
+    ca = f"{folder}/tls"
+    run([CA, "init", ca], "")
+    run([CA, "scheduler", ca, "127.0.0.1"], "")
+    for name in ("good", "bad"):
+        run([CA, "agent", ca, name], "")
+    run([CA, "client", ca, "right", "place"], "")
+    with start_scheduler(f"{folder}/of-tls", *tls(f"{ca}/scheduler/127.0.0.1")) as server, \
+            secure(f"{ca}/agent/good", server.port) as channel:
+        good, ask = FakeAgent(channel, full_report("good")), places_anew(f"{ca}/client/right", server.port)
+        check("an agent is connected", good.wait("welcome"), good.error)
+        for whose, at, method in (("an agent's certificate", f"{ca}/agent/bad", "Report"),
+                                  ("one without rights", certificate(ca, "none", "x", "DNS:x.example"), "Explain")):
+            where = ("127.0.0.1", server.port, at, f"/numastow.v1.Scheduler/{method}")
+            for what, attack, most in ON_BOTH:
+                under_attack(server, ask, f"{what}, with {whose}", most, attack, where)
+        check("the agent has stayed", not good.error, good.error)
+        good.close()
 
 
 if sys.argv[1:2] == ["--attack"]:
@@ -586,5 +647,6 @@ with Temp() as temp:
         check_descriptors(temp, may_open(UNIT_LIMIT), UNIT_LIMIT + 4000, 40)
     else:
         check_scheduler(temp)
+        check_certificates(temp)
         check_agent(temp)
 finish()

@@ -2,6 +2,7 @@
 """Peers that misbehave, which no library allows: they write HTTP/2 frame by frame, on any descriptor."""
 import select
 import socket
+import ssl
 import struct
 import time
 
@@ -50,12 +51,19 @@ class Peer:
 
     @staticmethod
     def dial(address):
+        """Connect to a path, or to a host and port; by TLS, if the folder of a certificate follows."""
         if isinstance(address, socket.socket):
             return address
         sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-        sock.connect(address)  # a unix socket with a timeout would not wait for its place in the queue
+        # A unix socket with a timeout would not wait for its place in the queue.
+        sock.connect(address if isinstance(address, str) else tuple(address[:2]))
         sock.settimeout(PATIENCE)
-        return sock
+        if isinstance(address, str) or len(address) < 3:
+            return sock
+        context = ssl.create_default_context(cafile=f"{address[2]}/ca.crt")
+        context.load_cert_chain(f"{address[2]}/tls.crt", f"{address[2]}/tls.key")
+        context.set_alpn_protocols(["h2"])
+        return context.wrap_socket(sock, server_hostname=address[0])
 
     def say(self, data):
         """Send bytes. False: the other side has closed the connection."""

@@ -65,10 +65,11 @@ static int show(const struct visit *v, uint8_t who)
 	return rpc_connection_known(v->connection, &identity, false);
 }
 
+static char taken[64];
+
 static ssize_t take(const struct visit *v)
 {
-	char bytes[64];
-	struct iovec at = { bytes, sizeof(bytes) };
+	struct iovec at = { taken, sizeof(taken) };
 	struct msghdr message = { .msg_iov = &at, .msg_iovlen = 1 };
 
 	return recvmsg(v->ours, &message, MSG_DONTWAIT);
@@ -104,6 +105,31 @@ TEST(a_connection_that_was_ended_is_read_no_further)
 	assert_int_equal(take(&v), 0);
 	assert_true(is_cut(&v));
 	leave(&v);
+}
+
+/* The core reads the preface, then nothing before it has sent its SETTINGS, then the
+ * acknowledgement, then the rest. */
+TEST(a_connection_is_acknowledged_behind_its_preface)
+{
+	static const char ack[] = { 0, 0, 0, 4, 1, 0, 0, 0, 0 };
+	struct iovec settings = { (void *)(uintptr_t) "SETTINGS", 8 };
+	const struct msghdr message = { .msg_iov = &settings, .msg_iovlen = 1 };
+	struct rpc_guard *at = guard();
+	struct visit v;
+
+	rpc_guard_open(at, 1, true);
+	v = come(at);
+	assert_int_equal(write(v.theirs, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ncalls", 29), 29);
+	assert_int_equal(take(&v), 24);
+	assert_int_equal(take(&v), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(sendmsg(v.ours, &message, 0), 8);
+	assert_int_equal(take(&v), 9);
+	assert_memory_equal(taken, ack, sizeof(ack));
+	assert_int_equal(take(&v), 5);
+	assert_memory_equal(taken, "calls", 5);
+	leave(&v);
+	rpc_guard_close(at);
 }
 
 TEST(resets_are_the_peers_and_not_the_connections)

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/ack.h"
+
+#include <errno.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/math.h"
+#include "rpc/descriptors.h"
+
+/* Copy what is left of the acknowledgement. Return -1 if it is too early. */
+static int acknowledge(unsigned int acked, void *to, size_t room)
+{
+	static const uint8_t frame[RPC_ACK] = { 0, 0, 0, 4 /* SETTINGS */, 1 /* ACK */ };
+	unsigned int at = (acked & ~RPC_WROTE) - RPC_PREFACE;
+	size_t n = STOW_MIN((size_t)(RPC_ACK - at), room);
+
+	if (!(acked & RPC_WROTE))
+		return -1;
+	memcpy(to, frame + at, n);
+	return (int)n;
+}
+
+ssize_t rpc_ack_recvmsg(rpc_recvmsg_fn next, rpc_acked *acked, int fd, struct msghdr *message,
+			int flags)
+{
+	unsigned int was = atomic_load(acked), at = was & ~RPC_WROTE;
+	struct iovec first = message->msg_iov[0];
+	struct msghdr small = *message;
+	ssize_t n;
+
+	if (at >= RPC_PREFACE) {
+		n = acknowledge(was, first.iov_base, first.iov_len);
+		if (n < 0)
+			errno = EAGAIN;
+		message->msg_controllen = 0;
+		message->msg_flags = 0;
+	} else {
+		first.iov_len = STOW_MIN(first.iov_len, (size_t)(RPC_PREFACE - at));
+		small.msg_iov = &first;
+		small.msg_iovlen = 1;
+		n = next(fd, &small, flags);
+		message->msg_controllen = small.msg_controllen;
+		message->msg_flags = small.msg_flags;
+	}
+	if (n > 0)
+		atomic_fetch_add(acked, (unsigned int)n);
+	return n;
+}
+
+/* --- TLS ------------------------------------------------------------------ */
+
+typedef int (*read_fn)(SSL *, void *, int);
+typedef int (*write_fn)(SSL *, const void *, int);
+typedef int (*error_fn)(const SSL *, int);
+
+static _Atomic(void *) next_read, next_write, next_error;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int index_of_acked;	   /* SSL_get_ex_data(3) */
+static _Thread_local bool is_held; /* the last SSL_read() of this thread came too early */
+
+static void start(void)
+{
+	index_of_acked = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+static unsigned int acked_of(const SSL *ssl)
+{
+	pthread_once(&once, start);
+	return SSL_is_server(ssl) ? (unsigned int)(uintptr_t)SSL_get_ex_data(ssl, index_of_acked)
+				  : RPC_ACKED;
+}
+
+__attribute__((visibility("default"))) int SSL_read(SSL *ssl, void *to, int room)
+{
+	read_fn next = (read_fn)rpc_descriptors_next(&next_read, "SSL_read");
+	unsigned int was = acked_of(ssl), at = was & ~RPC_WROTE;
+	int n;
+
+	is_held = false;
+	if (at >= RPC_ACKED || room <= 0)
+		return next(ssl, to, room);
+	if (at < RPC_PREFACE) {
+		n = next(ssl, to, STOW_MIN(room, (int)(RPC_PREFACE - at)));
+	} else {
+		n = acknowledge(was, to, (size_t)room);
+		is_held = n < 0;
+	}
+	if (n > 0)
+		SSL_set_ex_data(ssl, index_of_acked, (void *)(uintptr_t)(was + (unsigned int)n));
+	return n;
+}
+
+__attribute__((visibility("default"))) int SSL_get_error(const SSL *ssl, int result)
+{
+	bool held = is_held;
+
+	is_held = false;
+	if (held)
+		return SSL_ERROR_WANT_READ;
+	return ((error_fn)rpc_descriptors_next(&next_error, "SSL_get_error"))(ssl, result);
+}
+
+__attribute__((visibility("default"))) int SSL_write(SSL *ssl, const void *bytes, int n)
+{
+	unsigned int was = acked_of(ssl);
+
+	if (!(was & RPC_WROTE) && was < RPC_ACKED)
+		SSL_set_ex_data(ssl, index_of_acked, (void *)(uintptr_t)(was | RPC_WROTE));
+	return ((write_fn)rpc_descriptors_next(&next_write, "SSL_write"))(ssl, bytes, n);
+}
