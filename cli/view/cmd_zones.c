@@ -76,25 +76,18 @@ static int parse_node(const char *word, int *ret, struct stow_err *err)
 	return 0;
 }
 
-/* Sum up a node's free blocks of `order` and larger, in pages; STOW_UNKNOWN: not known. */
+/* Return how many blocks of `order` a node has free, also within larger ones; STOW_UNKNOWN: not
+ * known. *ret_unusable: how much of its free memory is in smaller blocks, in 1/1000, or -1. */
 static uint64_t large_blocks(struct stow_root *root, int node, int order, int *ret_unusable)
 {
 	_cleanup_(stow_zones_done) struct stow_zones zones = { 0 };
-	struct stow_zone all = { 0 };
+	struct stow_zone all;
 	uint64_t sum = 0;
 
 	*ret_unusable = -1;
 	if (order < 0 || stow_zones_read_blocks(root, &zones, NULL) < 0)
 		return STOW_UNKNOWN;
-	for (size_t i = 0; i < zones.n; i++) {
-		const struct stow_zone *zone = &zones.list[i];
-
-		if (zone->node != node)
-			continue;
-		all.n_orders = STOW_MAX(all.n_orders, zone->n_orders);
-		for (unsigned int k = 0; k < zone->n_orders; k++)
-			all.blocks[k] = stow_saturating_add(all.blocks[k], zone->blocks[k]);
-	}
+	zones_node_blocks(&zones, node, &all);
 	for (unsigned int k = (unsigned int)order; k < all.n_orders; k++)
 		sum = stow_saturating_add(sum, all.blocks[k] << (k - (unsigned int)order));
 	*ret_unusable = stow_zone_unusable(&all, (unsigned int)order);

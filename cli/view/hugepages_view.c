@@ -258,21 +258,10 @@ static int read_mounts(struct stow_root *root, struct huge_view *view, struct st
 /* Read "Node 0 AnonHugePages:   2048 kB" in bytes. */
 static uint64_t meminfo_field(const char *text, const char *key)
 {
-	const char *p = strstr(text, key);
-	char digits[24];
-	uint64_t kib;
-	size_t n;
+	const char *at = strstr(text, key);
+	uint64_t bytes;
 
-	if (!p)
-		return STOW_UNKNOWN;
-	p += strlen(key);
-	p += strspn(p, " \t");
-	n = strspn(p, "0123456789");
-	if (!n || n >= sizeof(digits))
-		return STOW_UNKNOWN;
-	memcpy(digits, p, n);
-	digits[n] = '\0';
-	return stow_parse_u64(digits, UINT64_MAX >> 10, &kib, NULL) < 0 ? STOW_UNKNOWN : kib << 10;
+	return at && stow_parse_kib(at, key, &bytes) ? bytes : STOW_UNKNOWN;
 }
 
 static int read_transparent(struct stow_root *root, struct huge_view *view,
@@ -303,9 +292,9 @@ static int read_transparent(struct stow_root *root, struct huge_view *view,
 		if (!t)
 			return stow_err_sys(err, ENOMEM, "nodes");
 		*t = (struct huge_transparent){ .node = node,
-						.anonymous = meminfo_field(text, "AnonHugePages:"),
-						.shared = meminfo_field(text, "ShmemHugePages:"),
-						.file = meminfo_field(text, "FileHugePages:") };
+						.anonymous = meminfo_field(text, "AnonHugePages"),
+						.shared = meminfo_field(text, "ShmemHugePages"),
+						.file = meminfo_field(text, "FileHugePages") };
 	}
 	return 0;
 }

@@ -214,21 +214,13 @@ static void put_daemon(const struct zones_view *view, struct cli_row *row, int c
 			       (double)d->cpu_ns / (double)STOW_SECOND);
 }
 
-/* What is unusable for a hugepage on the whole node. */
+/* Show how much of the free memory of the whole node is unusable for a hugepage. */
 static void put_unusable(const struct zones_view *view, struct cli_row *row, int node)
 {
-	struct stow_zone all = { .node = node };
 	int order = zones_huge_order(view), unusable;
+	struct stow_zone all;
 
-	for (size_t i = 0; i < view->zones.n; i++) {
-		const struct stow_zone *zone = &view->zones.list[i];
-
-		if (zone->node != node)
-			continue;
-		for (unsigned int k = 0; k < zone->n_orders; k++)
-			all.blocks[k] = stow_saturating_add(all.blocks[k], zone->blocks[k]);
-		all.n_orders = STOW_MAX(all.n_orders, zone->n_orders);
-	}
+	zones_node_blocks(&view->zones, node, &all);
 	unusable = order < 0 ? -1 : stow_zone_unusable(&all, (unsigned int)order);
 	if (unusable >= 0)
 		cli_row_format(row, NODE_UNUSABLE, "%d.%d %%", unusable / 10, unusable % 10);

@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/hierarchy_entry.h"
 #include "cli/cli.h"
@@ -173,6 +174,20 @@ uint64_t zones_bytes(const struct zones_view *view, uint64_t pages)
 	    __builtin_mul_overflow(pages, view->knobs.page_size, &bytes))
 		return STOW_UNKNOWN;
 	return bytes;
+}
+
+void zones_node_blocks(const struct stow_zones *zones, int node, struct stow_zone *ret)
+{
+	*ret = (struct stow_zone){ .node = node };
+	for (size_t i = 0; i < zones->n; i++) {
+		const struct stow_zone *zone = &zones->list[i];
+
+		if (zone->node != node)
+			continue;
+		ret->n_orders = STOW_MAX(ret->n_orders, zone->n_orders);
+		for (unsigned int k = 0; k < zone->n_orders; k++)
+			ret->blocks[k] = stow_saturating_add(ret->blocks[k], zone->blocks[k]);
+	}
 }
 
 int zones_huge_order(const struct zones_view *view)

@@ -48,6 +48,8 @@ void zones_view_done(struct zones_view *view);
 
 /* Return an amount of pages in bytes; STOW_UNKNOWN: either is unknown. */
 uint64_t zones_bytes(const struct zones_view *view, uint64_t pages);
+/* Sum up the free blocks of all zones of a node, by order. */
+void zones_node_blocks(const struct stow_zones *zones, int node, struct stow_zone *ret);
 /* Return the order of a transparent hugepage, or -1. */
 int zones_huge_order(const struct zones_view *view);
 /* Return the thread of a node, or NULL. */
