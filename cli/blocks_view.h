@@ -55,8 +55,9 @@ static inline const char *blocks_device(const struct blocks_view *view,
  * -ENOMEM. */
 int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *ret);
 
-/* -EINVAL: --output names an unknown column; -ENOMEM. */
+/* Print the blocks. -EINVAL: --output names an unknown column; -ENOMEM. */
 int blocks_print_text(const struct blocks_view *view, struct stow_err *err);
 int blocks_print_json(const struct blocks_view *view);
-/* Return the bytes of `pages`, which are numbers by enum stow_page_kind, by the kinds' names. */
+/* Return an object with the bytes of each kind of page, by the kind's name. `pages` has the number
+ * of pages of each enum stow_page_kind. */
 json_object *blocks_kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size);

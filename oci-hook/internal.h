@@ -8,13 +8,13 @@
 #include "oci-hook/hook.h"
 #include "oci-hook/state.h"
 
-/* One run of the hook for one annotated container. */
+/* One run of the hook for one container. */
 struct hook_run {
 	struct stow_root *root;
 	struct stow_config *config;
 	struct stow_ledger *ledger; /* NULL until needed */
 	struct stow_grant_context context;
-	struct stow_topology *topology; /* owned by the context */
+	struct stow_topology *topology; /* read by lib/grant when it needs it */
 	struct stow_subject subject;
 	struct stow_request request;
 	struct stow_limits limits;

@@ -37,9 +37,9 @@ struct scheduler_probe {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* stopping, or the store has answered */
 	bool stopping, written;
-	struct outcome now,
-		last; /* of the round under way, and of the one before; under the lock */
-	bool checked; /* a health check succeeded once; used by the thread only */
+	struct outcome now;  /* of the round under way; with the lock */
+	struct outcome last; /* of the last round; with the lock */
+	bool checked;	     /* a health check succeeded once; used by the thread only */
 	atomic_int stage;
 	_Atomic uint64_t ended;	    /* when the last round ended; monotonic */
 	_Atomic int64_t expires;    /* the certificate's file; seconds since the epoch */
@@ -71,9 +71,9 @@ static void find_name(const char *path, char *ret, size_t size)
 
 static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__health__descriptor;
 
-/* Check the files before the port: their error has the reason, that of the handshake has not.
- * -EKEYEXPIRED: callers see an expired certificate. Otherwise those that were read last are used:
- * callers notice nothing until the next start. */
+/* Check the files before the port, because an error of the handshake does not have the reason.
+ * -EKEYEXPIRED: callers see an expired certificate. After other errors, the files that were read
+ * last stay in use: callers notice nothing until the next start. */
 static int check_files(struct scheduler_probe *p, struct stow_err *err)
 {
 	const struct scheduler_config *config = &p->scheduler->config;

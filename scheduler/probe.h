@@ -8,9 +8,10 @@
  * within SCHEDULER_PROBE_WITHIN; the watchdog and /livez depend on that only. An error in a round
  * (of the store or the port) makes /healthz fail.
  *
- * With TLS a round fails, too, when the certificate has expired: then nobody can connect any more.
+ * With TLS a round fails, too, when the certificate has expired, because no peer can connect then.
  * When its files cannot be used, those that were read last stay in use until the next start: a
- * warning, which /healthz has as well.
+ * warning, which /healthz shows as well.
+ *
  * The connection uses the scheduler's own certificate. If that is not valid for clients
  * (extendedKeyUsage without clientAuth), the handshake's rejection counts as an answer.
  */

@@ -16,8 +16,9 @@ struct agent_gone {
 	int cluster; /* of this step: 1: the API server is this machine's; -1: not known yet */
 };
 
-/* Drop the lease of a claim of which the ledger has `share`, and the API server has not; unless it
- * may still be in use: kubelet has it, or one of its containers is running. Log either. Return 1
- * when it was dropped, 0 when not; a failure is one of the API server. */
+/* Drop the lease of a claim that the ledger has with `share`, and that the API server no longer
+ * has. A lease that may be in use is kept: kubelet has the claim, or one of its containers is
+ * running. Both are logged. Return 1 when it was dropped, 0 when it was kept. Errors are those of
+ * the API server. */
 int agent_gone_drop(struct agent_gone *gone, const struct agent_claim_name *of, const char *share,
 		    struct stow_err *err);

@@ -40,7 +40,7 @@ static int take(struct topology_owners *owners, const struct stow_names *names,
 {
 	char **name;
 
-	if (!record->exclusive && !record->move)
+	if (!record->exclusive)
 		return 0;
 	name = STOW_APPEND(owners->names, owners->n_names);
 	if (!name)
@@ -48,10 +48,9 @@ static int take(struct topology_owners *owners, const struct stow_names *names,
 	*name = name_of(names, record);
 	if (!*name)
 		return -ENOMEM;
-	if (record->exclusive)
-		STOW_IDSET_FOR(cpu, &record->cpus)
-			owners->of[cpu] = *name;
-	if (record->exclusive && record->move)
+	STOW_IDSET_FOR(cpu, &record->cpus)
+		owners->of[cpu] = *name;
+	if (record->move)
 		STOW_IDSET_FOR(cpu, &record->move->cpus)
 			owners->of[cpu] = *name;
 	return 0;

@@ -33,8 +33,8 @@
 
 #define STOW_PODS_ON_PATH STOW_RUN_DIR "/pods-on"
 
-/* Return whether it is on: an agent publishes to Kubernetes, or has, and was not started without it
- * since. */
+/* Return whether this is on: an agent that publishes to Kubernetes has turned it on, and no agent
+ * was started without `kubernetes: true` since. */
 bool stow_pods_are_on(struct stow_root *root);
 /* Turn it on or off. The next run of the applier does the rest. */
 int stow_pods_set(struct stow_root *root, bool on, struct stow_err *err);
@@ -44,9 +44,9 @@ int stow_pods_set(struct stow_root *root, bool on, struct stow_err *err);
 int stow_pods_check_rest(const struct stow_grant_context *context, const struct stow_idset *cpus,
 			 struct stow_err *err);
 
-/* Check where a container is that is to have exclusive CPUs. Return 1 when it is in a Guaranteed
- * pod, whose cgroups get its CPUs with it; 0 when it is in no pod, or this is off. -EPERM: it is in
- * a pod of another class. */
+/* Check whether a container, by the path of its cgroup, may have exclusive CPUs. Return 1 when it
+ * is in a Guaranteed pod, whose cgroups get its CPUs with it; 0 when it is in no pod, or this is
+ * off. -EPERM: it is in a pod of another class. */
 int stow_pods_check_class(struct stow_root *root, const char *path, struct stow_err *err);
 
 /* Return the cgroups below which new ones must be noticed, as paths within the cpuset hierarchy:

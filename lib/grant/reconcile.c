@@ -24,7 +24,7 @@ struct watched {
 	struct stow_idset cpus, nodes; /* as the applier computes them; empty: not restricted */
 	struct stow_idset seen_cpus, seen_nodes; /* the last change that was handled */
 	bool dealt;				 /* `seen_*` is set */
-	bool foreign;
+	bool foreign;				 /* kubelet's static managers own it */
 	enum stow_drift drift;
 };
 
@@ -203,7 +203,7 @@ static int read_set(const struct watched *w, int file, const char *name, struct 
 	return stow_idset_parse(text, ret, NULL);
 }
 
-/* Read the configured sets: 0, or -ENOENT when the cgroup is gone. */
+/* Read the configured sets. -ENOENT: the cgroup is gone. */
 static int read_sets(const struct watched *w, struct stow_idset *cpus, struct stow_idset *nodes)
 {
 	int r;

@@ -17,9 +17,9 @@
 
 enum stow_drift {
 	STOW_DRIFT_NONE,
-	STOW_DRIFT_ADOPTED,
-	STOW_DRIFT_RESTORED,
-	STOW_DRIFT_REFUSED,
+	STOW_DRIFT_ADOPTED,  /* the record has the sets of the other tool */
+	STOW_DRIFT_RESTORED, /* the record's sets were written again */
+	STOW_DRIFT_REFUSED,  /* left alone: they were changed again after they had been restored */
 };
 
 struct stow_reconcile;

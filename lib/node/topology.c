@@ -170,7 +170,7 @@ static int machine_meminfo(struct stow_root *root, struct stow_meminfo *ret, str
 	return r < 0 ? r : stow_meminfo_parse(text, len, ret, err);
 }
 
-/* A copied tree may lack the file: then the amounts are unknown, and 0. */
+/* A copied tree may lack a node's meminfo: then its amounts are 0, and marked as assumed. */
 static int read_memory(struct stow_root *root, struct stow_topology *t, struct stow_err *err)
 {
 	for (size_t i = 0; i < t->n_nodes; i++) {
@@ -354,11 +354,10 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 		r = read_pools(root, t, &inner);
 	if (r == 0 && flags & STOW_TOPOLOGY_CPUS)
 		r = stow_topology_read_cpus(root, t, &inner);
-	if (r == 0)
-		*ret_topology = STOW_TAKE_PTR(t);
-	else if (err)
-		*err = inner;
-	return r;
+	if (r < 0)
+		return stow_err_move(err, r, &inner);
+	*ret_topology = STOW_TAKE_PTR(t);
+	return 0;
 }
 
 void stow_topology_free(struct stow_topology *topology)

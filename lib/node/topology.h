@@ -97,9 +97,9 @@ struct stow_topology {
 	unsigned int assumed; /* by any node */
 };
 
-/* Read the topology; free it with stow_topology_free(). Missing details (a cache directory,
- * distances) get the kernel's own defaults. -ENODATA: the tree has neither online CPUs nor memory;
- * -EINVAL or -ERANGE: a malformed file. */
+/* Read the topology; free it with stow_topology_free(). `flags`: enum stow_topology_flags, what
+ * else to read.
+ * -ENODATA: the tree has no online CPU; -EINVAL or -ERANGE: a malformed file. */
 int stow_topology_read(struct stow_root *root, unsigned int flags,
 		       struct stow_topology **ret_topology, struct stow_err *err);
 void stow_topology_free(struct stow_topology *topology);

@@ -93,8 +93,8 @@ struct stow_fleet {
 	struct stow_machine_columns of_machine;
 	struct stow_numa_columns of_numa;
 	struct stow_index index; /* of machines that are open to placements */
-	uint32_t n_numa, numa_room,
-		numa_dead; /* dead: unused columns of machines that have moved */
+	uint32_t n_numa, numa_room;
+	uint32_t numa_dead; /* unused columns of machines that have moved */
 
 	struct stow_hash names, reservations, answers, ended;
 	struct stow_ended *first_ended, *last_ended;
@@ -136,8 +136,9 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine);
 int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
 		     struct stow_report *report, struct stow_err *err);
 
-/* Note that a message of the machine's agent has come; mark the machine as stale. */
+/* Note that a message of the machine's agent has come. */
 void stow_fleet_seen(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
+/* Mark a machine as stale. */
 void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine);
 
 /* Replace the operators' fences of a machine; replace the drains' fences. */
@@ -147,8 +148,8 @@ int stow_fleet_drain(struct stow_fleet *fleet, struct stow_machine *machine,
 		     const struct stow_idset *numa, struct stow_err *err);
 
 /* Return the machine with the first change after *seen, and set *seen to just before that change.
- * NULL: none so far, after looking at 64 changes *looks times at most, which is lowered; or
- * `too_old`: the changes after *seen are no longer known by their time. */
+ * Look at most *looks times, at 64 changes each, and subtract the looks that were taken. NULL: none
+ * was found so far; or `too_old`: the changes after *seen are no longer known by their time. */
 struct stow_machine *stow_fleet_next(const struct stow_fleet *fleet, uint64_t *seen,
 				     unsigned int *looks, bool *too_old);
 /* Compute a machine's columns after any change of it, and notify watchers. */

@@ -31,17 +31,17 @@ struct etcd_engine {
 	struct etcd_standby *standby;
 	int64_t others; /* create revision of another leader's key; 0: none was seen */
 	char *prefix, *name;
-	uint64_t ttl;
+	uint64_t ttl; /* of the lease, ns: store-lease */
 	struct etcd_lease *lease;
 	int64_t revision; /* create revision of PREFIXleader; 0: not the leader */
-	char last[33];	  /* of PREFIXcommit */
+	char last[33];	  /* the value of PREFIXcommit: id of the last transaction */
 	struct etcd_hook *hooks;
 	struct etcd_ops unfinished; /* operations of a stored bundle */
 	struct etcd_bucket buckets[ETCD_BUCKETS];
 	unsigned int next_bucket;
 	atomic_bool giving_up;
 
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* of `lost` */
 	struct stow_err lost; /* code 0: the lead is not lost */
 };
 

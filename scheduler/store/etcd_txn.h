@@ -28,6 +28,7 @@ void etcd_txn_done(struct etcd_txn *txn);
  * copied, here and below. */
 EtcdCompare *etcd_txn_compare(struct etcd_txn *txn, const char *key,
 			      EtcdCompare__CompareTarget target);
+/* Add an operation that puts or deletes a key. */
 void etcd_txn_put(struct etcd_txn *txn, const void *key, size_t key_len, const void *value,
 		  size_t len, int64_t lease);
 void etcd_txn_delete(struct etcd_txn *txn, const void *key, size_t key_len);
@@ -40,5 +41,6 @@ const EtcdKeyValue *etcd_txn_read(const EtcdTxnResponse *in, size_t i);
 int etcd_read_key(struct etcd *etcd, const char *prefix, const char *name, uint64_t timeout,
 		  EtcdRangeResponse **ret, struct stow_err *err);
 
+/* Set bytes to a text, without a copy; compare them with one. */
 void etcd_set_text(ProtobufCBinaryData *data, const char *text);
 bool etcd_has_text(const ProtobufCBinaryData *data, const char *text);

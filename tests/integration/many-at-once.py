@@ -38,7 +38,7 @@ def requests(n):
 
 
 def replay(rows):
-    """Reads the history as somebody who trusts nothing: an exclusive CPU has one owner at a time."""
+    """Replays the history, and checks that an exclusive CPU has one owner at a time."""
     owner, faults, held = {}, [], {}
     for seq, ident, kind, exclusive, cpus in rows:
         cpus = parse_list(cpus)

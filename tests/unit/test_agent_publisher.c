@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What an agent says of its machine, while all its threads have something to say. */
+/* What an agent publishes about its machine, with calls from several threads. */
 #include "unit.h"
 
 #include <pthread.h>
@@ -77,7 +77,7 @@ WITH_PUBLISHER(what_is_published_is_signed)
 	agent_publisher_return(publisher);
 }
 
-WITH_PUBLISHER(an_error_is_news_once)
+WITH_PUBLISHER(an_error_is_published_once)
 {
 	struct agent_published published;
 	struct stow_err err;

@@ -491,7 +491,7 @@ static void play(int max_nodes, bool exact)
 		placed += r == 0;
 		refused += r != 0;
 	}
-	/* The dice must not have left anything untried. */
+	/* The random requests must have covered every case. */
 	assert_true(placed > ROUNDS / 10 && refused > ROUNDS / 10 && nonsense < ROUNDS / 2);
 }
 
