@@ -13,7 +13,7 @@ from examplelib import commands
 from harness import BUILD, GIB, MIB, PROJECT, Machine, Temp, add_memory, check, finish, hook, same, skip
 
 PAGES = ("status", "doctor", "zones", "stat", "hugepages", "settings", "show", "measure", "run", "numactl", "taskset",
-         "migratepages", "migrate", "bind", "topology", "blocks", "top")
+         "migratepages", "migrate", "bind", "topology", "blocks", "top", "setup")
 NUMASTOW = os.path.join(BUILD, "numastow")
 
 
@@ -29,6 +29,8 @@ TINY = "--runs 1 --time 2ms --size 4Mi --force"
 TABLE = {
     "numastow status": (TREE, {}, 4),
     """numastow status --json | jq '.hooks[] | select(.state == "problem")'""": (TREE, {}, 0),
+    "numastow setup containerd": (TREE, {}, 0),
+    "numastow setup containerd --write && systemctl restart containerd": (TREE, {"&& systemctl restart containerd": ""}, 0),
     "numastow doctor --level problem": (TREE, {}, 0),
     "numastow doctor --rules": (HERE, {}, 0),
     "numastow doctor --program 1 --kind latency": (HERE, {" 1 ": " PID "}, 0),
@@ -102,7 +104,8 @@ class Machines:
         # Everybody may read it there.
         self.built = f"{temp}/built"
         os.makedirs(self.built)
-        for name in ("numastow", "numastow-view", "numastow-top", "numastow-run"):
+        for name in ("numastow", "numastow-view", "numastow-top", "numastow-run", "numastow-setup", "numastow-hook",
+                     "base-runtime-spec.json"):
             shutil.copy(os.path.join(BUILD, name), self.built)
         script(f"{self.bin}/numastow", 'command=$1\nshift\n[ "$SYSROOT" ] && set -- --sysroot "$SYSROOT" "$@"\n'
                f'exec {self.built}/numastow "$command" "$@"\n')
@@ -129,6 +132,7 @@ class Machines:
             machine.write(f"{where}/numa_maps", "7ffe default stack anon=3 N0=3 kernelpagesize_kB=4\n")
         machine.write("/proc/sys/kernel/numa_balancing", "1\n")
         machine.write("/proc/sys/vm/zone_reclaim_mode", "0\n")
+        machine.write("/etc/containerd/config.toml", "version = 3\n")
         machine.write("/proc/cmdline", "root=/dev/vda ro\n")
         for size in (64, 2048):
             machine.write(f"/sys/kernel/mm/transparent_hugepage/hugepages-{size}kB/enabled",
