@@ -84,6 +84,12 @@ def process(numastow, *options):
     same(f"{who}: it is the same process, with the caller's umask", said, ["0027", str(child.pid)])
     child.communicate("x\n")
     same(f"{who}: and reads its input", child.returncode, 3)
+    child = subprocess.Popen(numastow.argv("run", *options, "sh", "-c", "kill -STOP $$; exit 4"), stderr=subprocess.DEVNULL)
+    _, status = os.waitpid(child.pid, os.WUNTRACED)
+    check(f"{who}: it is the program that stops", os.WIFSTOPPED(status), status)
+    if os.WIFSTOPPED(status):
+        child.send_signal(signal.SIGCONT)
+        same(f"{who}: and goes on", child.wait(), 4)
     # Nothing of numastow's stays open: what the shell itself opens is above 2, too, so it is a list by a child.
     done = numastow(*options, "ls", "-l", "/proc/self/fd")
     check(f"{who}: no file of numastow stays open", "/run/numastow" not in done.out and "socket:" not in done.out,

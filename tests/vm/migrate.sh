@@ -120,6 +120,7 @@ migrates()
 	eq "a dry run moves nothing" "$(mib "$pid")" "1:8 "
 	moves "$numastow" migrate "$pid" 1 3
 	eq "then it is there" "$(mib "$pid")" "3:8 "
+	has 'moving +.* of [^ ]+Mi \([0-9]+%\)'
 	has 'memory policy is unchanged'
 	eq "and so is its policy" "$(sed -n '1s/[^ ]* \([^ ]*\) .*/\1/p' "/proc/$pid/numa_maps")" bind:1
 	moves "$numastow" migrate --json "$pid" 3 2
