@@ -201,7 +201,7 @@ static bool is_ours(struct json_object *result, const char *pool)
 	       stow_kube_text(result, "shareID")[0];
 }
 
-/* Return whether a pod is bound when this device is prepared, which it is not yet. */
+/* Return whether a pod waits until this device is prepared, and whether that was refused. */
 static enum agent_conditions_state state_of(struct json_object *devices, struct json_object *result)
 {
 	struct json_object *list = NULL, *condition = NULL;
@@ -283,7 +283,6 @@ int agent_conditions_merge(struct json_object *claim, const struct agent_conditi
 		struct json_object *result = json_object_array_get_idx(results, i), *list;
 		const struct agent_conditions_share *share =
 			share_of(wanted, stow_kube_text(result, "shareID"));
-
 		bool make = share || wanted->refusal;
 
 		if (!is_ours(result, wanted->pool))

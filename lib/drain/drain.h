@@ -38,8 +38,10 @@ struct stow_drain_spec {
 	uint64_t block_timeout;	  /* ns; 0: STOW_DRAIN_BLOCK_TIMEOUT */
 	uint64_t timeout;	  /* ns for the whole drain; 0: STOW_DRAIN_TIMEOUT */
 	uint64_t removal_timeout; /* ns; 0: STOW_DRAIN_REMOVAL_TIMEOUT */
-	bool keep, resume, hugepages_elsewhere;
-	bool force_taint; /* Kubernetes deletes all pods that have a share of the node */
+	bool keep;   /* a drain that fails or is cancelled leaves offline what is offline */
+	bool resume; /* when its program dies, the next one continues it instead of undoing it */
+	bool hugepages_elsewhere; /* lost hugepages may be allocated on other nodes */
+	bool force_taint;	  /* Kubernetes deletes all pods that have a share of the node */
 
 	/* Set by the program, not by the user. */
 	bool evicts;   /* pods with claims can be evicted: see struct stow_drain_watch */

@@ -59,7 +59,7 @@ static void take_part(const struct stow_numa *numa, const PbContainerPart *part,
 		take_pages(numa, part->hugepages[i], room);
 }
 
-/* What the report says that NUMA node i has free. */
+/* Compute what NUMA node i has free by the machine's report. */
 static void reported_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
 {
 	const struct stow_numa *numa = &machine->numa[i];

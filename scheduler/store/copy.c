@@ -21,7 +21,9 @@ struct reading {
 	struct stow_store *to; /* where to write each row; NULL: only count */
 	bool marked;	       /* `to` is marked as incomplete */
 	size_t rows;
-	uint64_t sum, until, epoch;
+	uint64_t sum;	/* of all rows */
+	uint64_t until; /* wall time: answers that expire before it are not counted */
+	uint64_t epoch; /* of the store, after it was read */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
