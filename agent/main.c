@@ -31,6 +31,7 @@
 #include "agent/repin.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cgroup/numa_own.h"
 #include "grant/pods.h"
 #include "rpc/log.h"
 #include "rpc/metrics.h"
@@ -393,6 +394,18 @@ static int take_lock(struct program *p, struct stow_err *err)
 	}
 }
 
+/* Warn where repins and drains by this program cannot use all NUMA nodes. */
+static void check_mems(struct stow_root *root)
+{
+	struct stow_err why = { 0 };
+	struct stow_idset nodes;
+
+	if (stow_root_read_idset(root, &nodes, NULL, "/sys/devices/system/node/has_memory") == 0 &&
+	    stow_own_mems_check(root, &nodes, &why) < 0)
+		stow_log(STOW_LOG_WARNING, "repins and drains cannot use all NUMA nodes",
+			 stow_why(&why));
+}
+
 /* Start all modules. After a failure, or when it returns 1 because a signal has ended the program,
  * the caller calls stop(). */
 static int start(struct program *p, struct stow_err *err)
@@ -408,6 +421,7 @@ static int start(struct program *p, struct stow_err *err)
 	r = take_lock(p, err);
 	if (r != 0)
 		return r;
+	check_mems(p->root);
 	r = agent_policy_new(p->root, &p->config, &p->policy, err);
 	if (r == 0)
 		r = make_publisher(p, err);

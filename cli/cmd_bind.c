@@ -367,8 +367,10 @@ static int run(struct bind *b, char **words, struct stow_err *err)
 		r = parse_lists(b, err);
 	if (r == 0)
 		r = find_processes(b, words, err);
-	if (r == 0 && !b->dry_run)
+	if (r == 0 && !b->dry_run) {
+		cli_widen_mems(b->context.root);
 		r = bind_all(b, err);
+	}
 	return r;
 }
 

@@ -97,6 +97,7 @@ static int drain_here(const struct asked *asked)
 	if (d->dry_run)
 		return plan_here(&context, &spec, &view);
 	catch_signals();
+	cli_widen_mems(context.root);
 	stow_drain_new_id(id);
 	r = stow_drain_run(&context.grant, id, false, &spec, &watch, &step, &err);
 	view.interrupted = interrupted;

@@ -395,6 +395,7 @@ static int run(struct migrate *m, const char *word, char **nodes, struct stow_er
 	print_plan(m);
 	if (m->dry_run)
 		return 0;
+	cli_widen_mems(m->context.root);
 	r = move_pairs(m, err);
 	return r < 0 ? r : count_pages(m, m->after, err);
 }

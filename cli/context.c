@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cgroup/numa_own.h"
 #include "cli/cli.h"
 #include "cli/container.h"
 
@@ -94,6 +95,14 @@ int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bo
 			    struct stow_err *err)
 {
 	return open_all(context, sysroot, create, true, err);
+}
+
+void cli_widen_mems(struct stow_root *root)
+{
+	struct stow_err err = { 0 };
+
+	if (stow_own_mems_widen(root, &err) < 0)
+		fprintf(stderr, "numastow: warning: %s\n", err.msg);
 }
 
 void cli_context_done(struct cli_context *context)

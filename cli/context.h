@@ -31,6 +31,9 @@ bool cli_ledger_hidden(struct stow_root *root);
  * error that begins with `lacking`, as in "grants are not shown". Return NULL without a ledger;
  * otherwise it is the caller's. */
 struct stow_ledger *cli_ledger_look(struct stow_root *root, const char *lacking);
+/* Leave a cpuset that lacks NUMA nodes with memory, for a subcommand that has the kernel allocate
+ * on all of them: stow_own_mems_widen(). A failure is a warning. */
+void cli_widen_mems(struct stow_root *root);
 void cli_context_done(struct cli_context *context);
 
 /* Find the records of a container by its id, its name (Podman's, Kubernetes') or an unambiguous

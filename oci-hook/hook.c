@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/limits.h"
+#include "cgroup/numa_own.h"
 #include "grant/apply.h"
 #include "grant/claim.h"
 #include "grant/enforce.h"
@@ -260,6 +261,10 @@ static int place(struct hook_run *run, const struct hook_container *container,
 		return r;
 	if (run->config->mode == STOW_MODE_OBSERVE)
 		return observe(run, container, err);
+	/* The process that starts the runtime may be below a slice with AllowedMemoryNodes=. What
+	 * fails here is reported when a pool does not grow. */
+	if (run->request.n_pages)
+		(void)stow_own_mems_widen(run->root, NULL);
 	r = reserve(run, container, &record, err);
 	if (r < 0 || record->state == STOW_STATE_ACTIVE)
 		return r;

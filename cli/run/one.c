@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/numa_own.h"
 #include "cli/run/run.h"
 #include "place/changes.h"
 
@@ -161,6 +162,8 @@ static int place(struct run *run, struct stow_err *err)
 	struct stow_apply_result *problems = &run->placed.problems;
 	int r;
 
+	if (run->request.n_pages)
+		(void)stow_own_mems_widen(run->root, NULL);
 	r = stow_program_place(&run->context, &program, &run->placed, &refusal, err);
 	if (r == -ENOSPC && refusal)
 		r = refuse(run, refusal, err);

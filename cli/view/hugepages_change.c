@@ -10,6 +10,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/numa_own.h"
 #include "cli/cli.h"
 #include "cli/view/hugepages_view.h"
 #include "grant/pool_admin.h"
@@ -280,8 +281,11 @@ static int run_step(struct work *work, struct step *s, struct stow_err *err)
 static void print_step(const struct work *work, const struct step *s)
 {
 	const struct stow_pool_change *c = &s->change;
+	struct stow_idset node = { 0 };
 	char size[32], small[32];
+	struct stow_err why;
 
+	stow_idset_add(&node, s->node);
 	stow_format_size(s->size, size, sizeof(size));
 	if (c->split_size) {
 		printf("node %d: %" PRIu64 " of %" PRIu64 " hugepages of %s became %" PRIu64
@@ -296,7 +300,9 @@ static void print_step(const struct work *work, const struct step *s)
 	else
 		printf("%" PRIu64, c->after);
 	printf(" hugepages of %s (were %" PRIu64 ")", size, c->before);
-	if (c->after < c->wanted)
+	if (c->after < c->wanted && stow_own_mems_check(work->context.root, &node, &why) < 0)
+		printf(": %s", why.msg);
+	else if (c->after < c->wanted)
 		printf(": the node has no more free memory in pieces of this size%s",
 		       work->asked->compact ? "" : "; --compact makes some, where it can");
 	else if (c->after > c->wanted)
@@ -379,6 +385,8 @@ static int run_steps(struct work *work)
 	size_t failed = 0, moved = 0, whole = 0;
 	bool say = !work->asked->out.quiet && !work->asked->out.json;
 
+	if (work->verb == SET || work->verb == SPREAD)
+		cli_widen_mems(work->context.root);
 	for (size_t i = 0; i < work->n; i++) {
 		struct step *s = &work->steps[i];
 

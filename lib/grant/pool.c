@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/limits.h"
+#include "cgroup/numa_own.h"
 #include "grant/claim_used.h"
 #include "grant/pool_internal.h"
 #include "ledger/drains.h"
@@ -142,7 +143,10 @@ static int grow(struct stow_settling *s, uint64_t outstanding, struct stow_pool_
 {
 	uint64_t start = stow_pool_persistent(&s->kernel);
 	uint64_t target = start + (outstanding - s->kernel.free);
+	struct stow_idset node = { 0 };
+	struct stow_err why;
 	char size[32];
+	bool narrow;
 	int r;
 
 	result->wanted = outstanding - s->kernel.free;
@@ -155,12 +159,15 @@ static int grow(struct stow_settling *s, uint64_t outstanding, struct stow_pool_
 	if (r < 0)
 		return r;
 	result->got = stow_pool_persistent(&s->kernel) - start;
-	if (s->kernel.free < outstanding)
-		return stow_err_set(err, ENOSPC,
-				    "node %d gave %" PRIu64 " of %" PRIu64 " hugepages of %s",
-				    s->row.node, result->got, result->wanted,
-				    stow_format_size(s->row.size, size, sizeof(size)));
-	return 0;
+	if (s->kernel.free >= outstanding)
+		return 0;
+	stow_idset_add(&node, s->row.node);
+	narrow = stow_own_mems_check(s->root, &node, &why) < 0;
+	return stow_err_set(err, ENOSPC,
+			    "node %d gave %" PRIu64 " of %" PRIu64 " hugepages of %s%s%s",
+			    s->row.node, result->got, result->wanted,
+			    stow_format_size(s->row.size, size, sizeof(size)), narrow ? ": " : "",
+			    narrow ? why.msg : "");
 }
 
 int stow_pool_begin(struct stow_settling *s, struct stow_err *err)

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "cgroup/numa_own.h"
 #include "cgroup/pidref.h"
 #include "cgroup/procs.h"
 #include "pages/kpages.h"
@@ -569,7 +570,7 @@ int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup
 {
 	_cleanup_(pidrefs_done) struct processes before = { 0 };
 	_cleanup_(mover_done) struct mover m = NO_MOVER;
-	int r = 0;
+	int r = stow_own_mems_check(root, &move->to, err);
 
 	for (int look = 0; look < LOOKS && r == 0; look++) {
 		struct processes now = { 0 };
@@ -592,7 +593,9 @@ int stow_pages_move_process(struct stow_root *root, const struct stow_pidref *pr
 			    struct stow_page_move *move, struct stow_err *err)
 {
 	_cleanup_(mover_done) struct mover m = NO_MOVER;
-	int r = mover_open(root, move, &m, err);
+	int r = stow_own_mems_check(root, &move->to, err);
 
+	if (r == 0)
+		r = mover_open(root, move, &m, err);
 	return r < 0 ? r : move_process(&m, process->pid, process, err);
 }

@@ -57,7 +57,8 @@ struct stow_page_move {
 
 /* Move the pages, shared ones too, that all processes of a cgroup and below map, including new
  * processes, as far as a few more scans find them. A process that ends meanwhile is no failure.
- * -ENOTSUP: not the live machine. */
+ * -ENOTSUP: not the live machine. -EXDEV: the kernel gives this program no memory on a target
+ * (numa_own.h). */
 int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup,
 			struct stow_page_move *move, struct stow_err *err);
 

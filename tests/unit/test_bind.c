@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "cgroup/allowed.h"
+#include "cgroup/numa_own.h"
 #include "grant/bind.h"
 #include "tree.h"
 
@@ -49,6 +50,19 @@ TEST(reads_what_a_process_may_use)
 	assert_allowed(t, "x\nCpus_allowed_list:\t0-\nMems_allowed_list:\t0\n", -EINVAL, "\"");
 	/* The name of a process is no line of its own. */
 	assert_allowed(t, "Cpus_allowed_list:\t0\nMems_allowed_list:\t0\n", -EINVAL, "no line");
+}
+
+TEST(what_this_program_may_use)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct stow_idset one = set_of("1"), both = set_of("0-1");
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_own_mems_check(t->root, &both, &err), 0); /* unknown */
+	tree_write(t, "/proc/self/status", "x\nCpus_allowed_list:\t0\nMems_allowed_list:\t1\n");
+	assert_int_equal(stow_own_mems_check(t->root, &one, &err), 0);
+	assert_int_equal(stow_own_mems_check(t->root, &both, &err), -EXDEV);
+	assert_non_null(strstr(err.msg, "no memory on NUMA node 0-1: its own cpuset has only 1"));
 }
 
 /* Processes 7 and 8 in /a/b, 9 below it; /a has nodes 0 and 1. */

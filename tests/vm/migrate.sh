@@ -266,6 +266,23 @@ unmanaged()
 	rmdir "$cgroups/docker"
 }
 
+# The kernel takes the copies of pages, and hugepages, from the nodes of the program that asks for them.
+from_narrow_cpuset()
+{
+	local pool=/sys/devices/system/node/node$far/hugepages/hugepages-2048kB
+
+	hold numactl -m 0
+	in_group compat-narrow "$all_cpus" 0 "$numastow" migrate "$pid" 0 "$far" >"$vm_work/narrow.out" 2>&1 &
+	wait $!
+	eq "a program whose own cpuset has only node 0 moves pages to another" "$(mib "$pid")" "$far:8 " ||
+		cat "$vm_work/narrow.out"
+	in_group compat-narrow "$all_cpus" 0 "$numastow" hugepages set "$far" 2Mi=4 >"$vm_work/narrow.out" 2>&1 &
+	wait $!
+	eq "and makes hugepages there" "$(<"$pool/nr_hugepages")" 4 || cat "$vm_work/narrow.out"
+	"$numastow" hugepages set "$far" 2Mi=0 >/dev/null
+	let_go
+}
+
 case $VM_SHAPE in
 v2-4n) far=2 second=1 many=3 all_cpus=0-7 all_mems=0-3 ;;
 *) far=1 second=1 many=5 all_cpus=0-7 all_mems=0-1 ;;
@@ -278,4 +295,5 @@ threads
 memory
 unmanaged
 containers
+from_narrow_cpuset
 vm_summary

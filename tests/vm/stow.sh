@@ -121,6 +121,24 @@ eq "2 limit and reservation limit" \
 stop huge
 nothing_left 2
 
+# The runtime's own cpuset may be narrower than its containers', as below a slice with AllowedMemoryNodes=.
+narrow=/sys/fs/cgroup/narrow
+[[ $VM_CGROUP == v2 ]] || narrow=/sys/fs/cgroup/cpuset/narrow
+from_narrow()
+(
+	echo $BASHPID >"$narrow/cgroup.procs" && "$@"
+)
+[[ $VM_CGROUP != v2 ]] || echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
+mkdir "$narrow"
+echo 0-3 >"$narrow/cpuset.cpus"
+echo 0 >"$narrow/cpuset.mems"
+check "2 a container starts from a cpuset with the memory of node 0 only" from_narrow start far \
+	--annotation numastow.io/cpus=1 --annotation numastow.io/hugepages-2Mi=16Mi --annotation numastow.io/nodes=1 || said far
+eq "2 its hugepages are on its own node" "$(pool 0 2048)+$(pool 1 2048)" 0+8
+stop far
+eventually 20 rmdir "$narrow"
+nothing_left "2 narrow"
+
 want more --annotation numastow.io/cpus=1 --annotation numastow.io/hugepages-2Mi=64Mi \
 	--args "touch-memory --huge 2M 80"
 check "2 a larger map fails" eventually 10 grep -q "mmap: ENOMEM" "$vm_work/more.out"

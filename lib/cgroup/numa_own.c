@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cgroup/numa_own.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "cgroup/allowed.h"
+#include "cgroup/hierarchy.h"
+
+/* Return 1 when this program's cpuset lacks some of the nodes; *ret_allowed is what it has. */
+static int lacks(struct stow_root *root, const struct stow_idset *nodes,
+		 struct stow_allowed *ret_allowed)
+{
+	struct stow_idset missing = *nodes;
+
+	if (stow_allowed_read(root, 0, ret_allowed, NULL) < 0)
+		return 0;
+	stow_idset_minus(&missing, &ret_allowed->mems);
+	return !stow_idset_empty(&missing);
+}
+
+int stow_own_mems_check(struct stow_root *root, const struct stow_idset *nodes,
+			struct stow_err *err)
+{
+	struct stow_allowed allowed;
+	char has[128], wanted[128];
+
+	if (!lacks(root, nodes, &allowed))
+		return 0;
+	return stow_err_set(err, EXDEV,
+			    "the kernel gives this program no memory on NUMA node %s: its own "
+			    "cpuset has only %s (AllowedMemoryNodes= of its slice or unit?)",
+			    stow_idset_format(nodes, wanted, sizeof(wanted)),
+			    stow_idset_format(&allowed.mems, has, sizeof(has)));
+}
+
+int stow_own_mems_widen(struct stow_root *root, struct stow_err *err)
+{
+	struct stow_hierarchy hierarchy;
+	struct stow_allowed allowed;
+	struct stow_idset nodes;
+	int r;
+
+	if (!root->live ||
+	    stow_root_read_idset(root, &nodes, NULL, "/sys/devices/system/node/has_memory") < 0 ||
+	    !lacks(root, &nodes, &allowed))
+		return 0;
+	r = stow_cgroup_hierarchy(root, STOW_CGROUP_CPUSET, &hierarchy, err);
+	if (r < 0)
+		return r;
+	if (*hierarchy.above)
+		return stow_own_mems_check(root, &nodes, err);
+	r = stow_root_write_u64(root, (uint64_t)getpid(), err, "%s/cgroup.procs", hierarchy.point);
+	if (r < 0)
+		return r;
+	/* Before Linux 6.2 the move has reset the affinity to all CPUs. */
+	(void)sched_setaffinity(0, sizeof(allowed.cpus.bits), (const cpu_set_t *)allowed.cpus.bits);
+	return stow_own_mems_check(root, &nodes, err);
+}
