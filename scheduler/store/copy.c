@@ -11,7 +11,8 @@
 #include "base/hash.h"
 
 #define LOOK_US	    200000
-#define LOOKS	    350 /* tries, for over a minute: until a dead leader's lease has expired */
+#define LOOKS_FILE  10	/* tries: a file's lock ends with its scheduler */
+#define LOOKS_ETCD  350 /* for over a minute: until a dead leader's lease has expired */
 #define SHORT_LIVED (300 * STOW_SECOND) /* answers that may expire before the comparison */
 #define UNDER_WAY   4096
 
@@ -221,7 +222,7 @@ static int read_store(const struct stow_store_options *options, struct reading *
 					      .copying = copying };
 	int r = stow_store_new(options, ret_store, err);
 
-	for (int i = 0; r == 0 && i < LOOKS; i++) {
+	for (int i = 0; r == 0 && i < (options->where ? LOOKS_ETCD : LOOKS_FILE); i++) {
 		r = stow_store_lead(*ret_store, err);
 		if (r == 0)
 			usleep(LOOK_US);
