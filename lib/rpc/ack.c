@@ -75,19 +75,19 @@ static unsigned int acked_of(const SSL *ssl)
 				  : RPC_ACKED;
 }
 
-__attribute__((visibility("default"))) int SSL_read(SSL *ssl, void *to, int room)
+__attribute__((visibility("default"))) int SSL_read(SSL *ssl, void *buf, int num)
 {
 	read_fn next = (read_fn)rpc_descriptors_next(&next_read, "SSL_read");
 	unsigned int was = acked_of(ssl), at = was & ~RPC_WROTE;
 	int n;
 
 	is_held = false;
-	if (at >= RPC_ACKED || room <= 0)
-		return next(ssl, to, room);
+	if (at >= RPC_ACKED || num <= 0)
+		return next(ssl, buf, num);
 	if (at < RPC_PREFACE) {
-		n = next(ssl, to, STOW_MIN(room, (int)(RPC_PREFACE - at)));
+		n = next(ssl, buf, STOW_MIN(num, (int)(RPC_PREFACE - at)));
 	} else {
-		n = acknowledge(was, to, (size_t)room);
+		n = acknowledge(was, buf, (size_t)num);
 		is_held = n < 0;
 	}
 	if (n > 0)
@@ -95,21 +95,21 @@ __attribute__((visibility("default"))) int SSL_read(SSL *ssl, void *to, int room
 	return n;
 }
 
-__attribute__((visibility("default"))) int SSL_get_error(const SSL *ssl, int result)
+__attribute__((visibility("default"))) int SSL_get_error(const SSL *s, int ret_code)
 {
 	bool held = is_held;
 
 	is_held = false;
 	if (held)
 		return SSL_ERROR_WANT_READ;
-	return ((error_fn)rpc_descriptors_next(&next_error, "SSL_get_error"))(ssl, result);
+	return ((error_fn)rpc_descriptors_next(&next_error, "SSL_get_error"))(s, ret_code);
 }
 
-__attribute__((visibility("default"))) int SSL_write(SSL *ssl, const void *bytes, int n)
+__attribute__((visibility("default"))) int SSL_write(SSL *ssl, const void *buf, int num)
 {
 	unsigned int was = acked_of(ssl);
 
 	if (!(was & RPC_WROTE) && was < RPC_ACKED)
 		SSL_set_ex_data(ssl, index_of_acked, (void *)(uintptr_t)(was | RPC_WROTE));
-	return ((write_fn)rpc_descriptors_next(&next_write, "SSL_write"))(ssl, bytes, n);
+	return ((write_fn)rpc_descriptors_next(&next_write, "SSL_write"))(ssl, buf, num);
 }

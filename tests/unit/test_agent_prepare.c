@@ -192,8 +192,8 @@ WITH_SETUP(refusals_change_nothing)
 	s->nothing = false;
 	s->twice = true;
 	refused(s, EINVAL,
-		"claim team/db: status.allocation.devices: config[0]: parameters: \"cpuMode\": is "
-		"there 2 times");
+		"claim team/db: status.allocation.devices: config[0]: parameters: \"cpuMode\": "
+		"appears 2 times");
 	s->twice = false;
 	s->uid = OTHER;
 	refused(s, ESTALE, "claim team/db: metadata: uid");
