@@ -220,9 +220,10 @@ static int read_store(const struct stow_store_options *options, struct reading *
 					      .webhook = on_webhook,
 					      .ctx = in,
 					      .copying = copying };
+	int looks = strncmp(name_of(options), "etcd:", 5) == 0 ? LOOKS_ETCD : LOOKS_FILE;
 	int r = stow_store_new(options, ret_store, err);
 
-	for (int i = 0; r == 0 && i < (options->where ? LOOKS_ETCD : LOOKS_FILE); i++) {
+	for (int i = 0; r == 0 && i < looks; i++) {
 		r = stow_store_lead(*ret_store, err);
 		if (r == 0)
 			usleep(LOOK_US);
