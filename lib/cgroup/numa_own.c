@@ -3,19 +3,20 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "cgroup/allowed.h"
 #include "cgroup/hierarchy.h"
 
-/* Return 1 when this program's cpuset lacks some of the nodes; *ret_allowed is what it has. */
-static int lacks(struct stow_root *root, const struct stow_idset *nodes,
-		 struct stow_allowed *ret_allowed)
+/* Return whether this program's cpuset lacks some of the nodes; *ret_allowed is what it has. */
+static bool lacks(struct stow_root *root, const struct stow_idset *nodes,
+		  struct stow_allowed *ret_allowed)
 {
 	struct stow_idset missing = *nodes;
 
 	if (stow_allowed_read(root, 0, ret_allowed, NULL) < 0)
-		return 0;
+		return false;
 	stow_idset_minus(&missing, &ret_allowed->mems);
 	return !stow_idset_empty(&missing);
 }

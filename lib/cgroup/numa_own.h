@@ -4,7 +4,7 @@
 /*
  * The memory nodes that this program itself may use. The kernel makes hugepages of a node's pool,
  * and the copies for move_pages(2), within the cpuset of the task that asks for them, whatever
- * task will use them (cpusets(7); __cpuset_node_allowed() in kernel/cgroup/cpuset.c). So a
+ * task will use them (cpuset(7); cpuset_node_allowed() in kernel/cgroup/cpuset.c). So a
  * program below a slice with AllowedMemoryNodes= cannot place others on the other nodes.
  */
 
