@@ -11,8 +11,8 @@
 #include "base/hash.h"
 
 #define LOOK_US	    200000
-#define LOOKS_FILE  10	/* tries: a file's lock ends with its scheduler */
-#define LOOKS_ETCD  350 /* for over a minute: until a dead leader's lease has expired */
+#define LOOKS_LOCK  10	/* tries: a lock ends with its scheduler */
+#define LOOKS_LEASE 350 /* for over a minute: until a dead leader's lease has expired */
 #define SHORT_LIVED (300 * STOW_SECOND) /* answers that may expire before the comparison */
 #define UNDER_WAY   4096
 
@@ -220,9 +220,10 @@ static int read_store(const struct stow_store_options *options, struct reading *
 					      .webhook = on_webhook,
 					      .ctx = in,
 					      .copying = copying };
-	int looks = strncmp(name_of(options), "etcd:", 5) == 0 ? LOOKS_ETCD : LOOKS_FILE;
-	int r = stow_store_new(options, ret_store, err);
+	int r = stow_store_new(options, ret_store, err), looks = 0;
 
+	if (r == 0)
+		looks = stow_store_has_lease(*ret_store) ? LOOKS_LEASE : LOOKS_LOCK;
 	for (int i = 0; r == 0 && i < looks; i++) {
 		r = stow_store_lead(*ret_store, err);
 		if (r == 0)

@@ -441,6 +441,11 @@ int stow_store_lead(struct stow_store *store, struct stow_err *err)
 	return r < 0 ? stow_err_move(err, r, &why) : r;
 }
 
+bool stow_store_has_lease(const struct stow_store *store)
+{
+	return store->ops->leads;
+}
+
 bool stow_store_follows(struct stow_store *store, struct stow_err *why)
 {
 	pthread_mutex_lock(&store->lock);

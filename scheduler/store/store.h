@@ -27,6 +27,8 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
  * the leader, try again soon; -ENOTCONN, -ETIMEDOUT: the engine cannot be reached at present;
  * other errors are permanent. May take seconds. */
 int stow_store_lead(struct stow_store *store, struct stow_err *err);
+/* Return whether the lead is a lease, which lasts for a while after its scheduler was killed. */
+bool stow_store_has_lease(const struct stow_store *store);
 
 /* Return whether the last stow_store_lead() could ask the engine; also before the first. Otherwise
  * `why` has its error. Any thread. */
