@@ -34,8 +34,11 @@ const char *cli_program(void);
 /* Print "numastow: message", and return CLI_FAILED. */
 int cli_fail(const struct stow_err *err);
 
-/* Point to --help, after an error was printed, and return CLI_USAGE. */
+/* Point to the command's --help, after an error was printed, and return CLI_USAGE. */
 int cli_bad_usage(const char *name);
+
+/* Print "numastow: " and the message, as cli_fail() does, before that. */
+int cli_wrong_usage(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Return the exit code of a command that has printed a table: `r` is 0, or what went wrong, which
  * is printed. -EINVAL, as stow_grid_print() returns it, is wrong usage. */

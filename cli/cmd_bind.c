@@ -374,12 +374,6 @@ static int run(struct bind *b, char **words, struct stow_err *err)
 	return r;
 }
 
-static int wrong(const char *why)
-{
-	fprintf(stderr, "numastow: bind: %s\n", why);
-	return cli_bad_usage("bind");
-}
-
 static const struct cli_usage usage = {
 	.name = "bind",
 	.arguments = "[OPTION...] PID | CONTAINER...",
@@ -417,12 +411,16 @@ int cmd_bind(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (argc == optind)
-		return wrong("the number of a process, or a container, is missing");
+		return cli_wrong_usage("bind",
+				       "the number of a process, or a container, is missing");
 	if (!b.node_list && !b.cpu_list && !b.memory_list)
-		return wrong("expected --nodes, --cpus or --memory");
+		return cli_wrong_usage("bind", "expected --nodes, --cpus or --memory");
 	if (b.thread && b.memory_list)
-		return wrong("--memory is not for a --thread: memory nodes are those of a cgroup");
+		return cli_wrong_usage("bind", "--memory is not for a --thread: memory nodes are "
+					       "those of a cgroup");
 	if (run(&b, argv + optind, &err) < 0) {
+		if (b.failed == CLI_USAGE)
+			return cli_wrong_usage("bind", "%s", err.msg);
 		(void)cli_fail(&err);
 		return b.failed;
 	}

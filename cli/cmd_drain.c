@@ -185,12 +185,6 @@ static int take_long_time(const char *text, void *value, struct stow_err *err)
 	return take_time(text, S, 24 * HOUR, value, err);
 }
 
-static int bad(const struct stow_err *err)
-{
-	(void)cli_fail(err);
-	return cli_bad_usage("drain");
-}
-
 static bool agent_lives(void)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
@@ -201,31 +195,30 @@ static bool agent_lives(void)
 static int decide(struct asked *asked, const char *machine, int argc, char **argv)
 {
 	struct stow_err err;
+	uint64_t block;
 
 	if (asked->explain &&
-	    (machine || asked->drain.node || asked->drain.blocks || asked->drain.device)) {
-		stow_err_set(&err, EINVAL,
-			     "--explain: cannot be combined with other options, and is for this "
-			     "machine only");
-		return bad(&err);
-	}
+	    (machine || asked->drain.node || asked->drain.blocks || asked->drain.device))
+		return cli_wrong_usage("drain", "--explain: cannot be combined with other options, "
+						"and is for this machine only");
 	if (asked->explain)
-		return drain_explain(asked->sysroot, asked->explain, asked->json);
-	if (asked->sysroot) {
-		stow_err_set(&err, EINVAL, "--sysroot: requires --explain");
-		return bad(&err);
-	}
+		return stow_parse_u64(asked->explain, UINT64_MAX, &block, &err) < 0
+			       ? cli_wrong_usage(
+					 "drain",
+					 "--explain: expected the number of a memory block: %s",
+					 err.msg)
+			       : drain_explain(asked->sysroot, block, asked->json);
+	if (asked->sysroot)
+		return cli_wrong_usage("drain", "--sysroot: requires --explain");
 	if (drain_asked_check(&asked->drain, machine, &err) < 0)
-		return bad(&err);
+		return cli_wrong_usage("drain", "%s", err.msg);
 	/* A plan needs no agent, unless the command line names one, or it is to taint. */
 	if (machine || asked->fleet ||
 	    ((!asked->drain.dry_run || asked->drain.force_taint) && agent_lives()))
 		return cli_become_fleet(argc, argv);
-	if (asked->drain.detach) {
-		stow_err_set(&err, EINVAL,
-			     "--detach: requires an agent, and none is running on this machine");
-		return bad(&err);
-	}
+	if (asked->drain.detach)
+		return cli_wrong_usage("drain", "--detach: requires an agent, and none is running "
+						"on this machine");
 	return drain_here(asked);
 }
 

@@ -86,7 +86,7 @@ int cmd_drains(int argc, char **argv)
 		.summary = "Show running drains of this machine, or of the fleet",
 		.options = "      --cluster        the scheduler's drains, of all machines or of "
 			   "MACHINE\n"
-			   "  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+			   "  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
 			   "  -h, --help           print this text\n" CLI_FLEET_HELP,
 		.words = 1,
 	};
@@ -141,7 +141,7 @@ int cmd_cancel(int argc, char **argv)
 		.summary = "Cancel a drain and undo it",
 		.options =
 			"      --cluster        cancel a drain of the scheduler\n"
-			"  -J, --json           as JSON\n"
+			"  -J, --json           print JSON\n"
 			"  -h, --help           print this text\n"
 			"  ID                   a drain's id or the beginning of it; without it, "
 			"the only\n"

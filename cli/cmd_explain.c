@@ -83,8 +83,7 @@ static int explain(const struct options *options, const struct cli_asked *asked)
 		r = stow_grant_plan(&context.grant, &subject, &request, &plan, &refusal, &err);
 	if (r == 0 || refusal)
 		return print(options, &request, plan, refusal);
-	(void)cli_fail(&err);
-	return usage ? cli_bad_usage("explain") : CLI_FAILED;
+	return usage ? cli_wrong_usage("explain", "%s", err.msg) : cli_fail(&err);
 }
 
 int cmd_explain(int argc, char **argv)
@@ -123,21 +122,16 @@ int cmd_explain(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (options.json && options.nodes_only) {
-		fputs("numastow: --nodes-only and --json exclude each other\n", stderr);
-		return cli_bad_usage("explain");
-	}
-	if (!file && optind == argc) {
-		fputs("numastow: explain: the request is missing, such as cpus=4 memory=8Gi\n",
-		      stderr);
-		return cli_bad_usage("explain");
-	}
+	if (options.json && options.nodes_only)
+		return cli_wrong_usage("explain", "--nodes-only and --json exclude each other");
+	if (!file && optind == argc)
+		return cli_wrong_usage("explain",
+				       "the request is missing, such as cpus=4 memory=8Gi");
 	if (file && cli_asked_file(&asked, file, &err) < 0)
 		return cli_fail(&err);
 	for (r = 0; optind < argc && r == 0; optind++)
 		r = cli_asked_argument(&asked, argv[optind], &err);
 	if (r == 0)
 		return explain(&options, &asked);
-	(void)cli_fail(&err);
-	return cli_bad_usage("explain");
+	return cli_wrong_usage("explain", "%s", err.msg);
 }

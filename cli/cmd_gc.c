@@ -153,9 +153,8 @@ int cmd_gc(int argc, char **argv)
 
 static int which(const char *name)
 {
-	fprintf(stderr, "numastow: %s: name one container%s or use --last\n", name,
-		strcmp(name, "restore") == 0 ? ", --all" : "");
-	return cli_bad_usage(name);
+	return cli_wrong_usage(name, "name one container%s or use --last",
+			       strcmp(name, "restore") == 0 ? ", --all" : "");
 }
 
 /* Undo every grant of one container, whether it is running or not; NULL: the last. */

@@ -38,7 +38,7 @@ int cmd_ledger(int argc, char **argv)
 		.name = "ledger",
 		.arguments = "[OPTION...]",
 		.summary = "Show the grants of this machine's containers",
-		.options = "  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+		.options = "  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
 			   "  -s, --sysroot DIR    read the ledger of a copied tree\n"
 			   "  -h, --help           print this text\n",
 	};

@@ -454,17 +454,17 @@ int cmd_migrate(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (argc - optind != (m.last ? 2 : 3)) {
-		fprintf(stderr, "numastow: migrate takes a process or container (or --last), and "
-				"two lists of nodes\n");
-		return cli_bad_usage("migrate");
-	}
+	if (argc - optind != (m.last ? 2 : 3))
+		return cli_wrong_usage("migrate", "migrate takes a process or container (or "
+						  "--last), and two lists of nodes");
 	word = m.last ? NULL : argv[optind++];
 	r = open_context(&m, word, &err);
 	if (r == 0)
 		r = run(&m, word, argv + optind, &err);
 	if (r == 0)
 		return print_result(&m);
+	if (m.failed == CLI_USAGE)
+		return cli_wrong_usage("migrate", "%s", err.msg);
 	(void)cli_fail(&err);
 	if (interrupted) {
 		fprintf(stderr, "numastow: stopped; what has moved stays where it is\n");

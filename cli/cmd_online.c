@@ -2,7 +2,6 @@
 /* numastow online, offline: memory blocks, by number, address or size. */
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,12 +167,11 @@ static int run(const struct online_asked *asked)
 	if (r < 0)
 		return cli_fail(&err);
 	r = online_choose(&list, asked, &choice, &err);
+	if (r == -EINVAL || r == -ERANGE)
+		return cli_wrong_usage(asked->offline ? "offline" : "online", "%s", err.msg);
 	if (r < 0) {
 		(void)cli_fail(&err);
-		return r == -EINVAL || r == -ERANGE
-			       ? cli_bad_usage(asked->offline ? "offline" : "online")
-		       : r == -ENOSPC ? CLI_NOT_FIT
-				      : CLI_FAILED;
+		return r == -ENOSPC ? CLI_NOT_FIT : CLI_FAILED;
 	}
 	if (root->live && geteuid() != 0 && !asked->dry_run)
 		r = stow_err_set(&err, EPERM,
@@ -186,21 +184,14 @@ static int run(const struct online_asked *asked)
 	return finish(asked, &list, &choice, &results);
 }
 
-static int parse_arguments(int argc, char **argv, const char *name, struct online_asked *asked)
+static int act_on(char *what, const char *name, struct online_asked *asked)
 {
-	if (optind + 1 == argc) {
-		asked->what = argv[optind];
-		return run(asked);
-	}
-	if (optind == argc)
-		fprintf(stderr,
-			"numastow: %s: which memory is missing: blocks such as 48-55,60, "
-			"addresses such as 0x40000000-0x7fffffff, or a size such as 4G\n",
-			name);
-	else
-		fprintf(stderr, "numastow: %s: \"%.64s\": unexpected argument\n", name,
-			argv[optind + 1]);
-	return cli_bad_usage(name);
+	if (!what)
+		return cli_wrong_usage(name, "which memory is missing: blocks such as 48-55,60, "
+					     "addresses such as 0x40000000-0x7fffffff, or a size "
+					     "such as 4G");
+	asked->what = what;
+	return run(asked);
 }
 
 static int parse_zone(const char *word, void *value, struct stow_err *err)
@@ -245,7 +236,7 @@ int cmd_online(int argc, char **argv)
 			   "kernel: for\n"
 			   "                     anything. The kernel's own choice when not "
 			   "given\n" COMMON_HELP,
-		.words = INT_MAX,
+		.words = 1,
 	};
 	struct online_asked asked = { .sysroot = "/" };
 	const struct cli_option options[] = {
@@ -253,7 +244,7 @@ int cmd_online(int argc, char **argv)
 	};
 	int r = cli_options(&usage, options, argc, argv);
 
-	return r >= 0 ? r : parse_arguments(argc, argv, "online", &asked);
+	return r >= 0 ? r : act_on(argv[optind], "online", &asked);
 }
 
 int cmd_offline(int argc, char **argv)
@@ -269,7 +260,7 @@ int cmd_offline(int argc, char **argv)
 			   "The kernel moves what is in them",
 		.options = "  -t, --timeout TIME give up on a block after this time "
 			   "(10s)\n" COMMON_HELP,
-		.words = INT_MAX,
+		.words = 1,
 	};
 	struct online_asked asked = { .sysroot = "/", .offline = true, .timeout = OFFLINE_TIMEOUT };
 	const struct cli_option options[] = { { "timeout", 't', .take = cli_take_time,
@@ -277,5 +268,5 @@ int cmd_offline(int argc, char **argv)
 					      COMMON_OPTIONS(&asked) };
 	int r = cli_options(&usage, options, argc, argv);
 
-	return r >= 0 ? r : parse_arguments(argc, argv, "offline", &asked);
+	return r >= 0 ? r : act_on(argv[optind], "offline", &asked);
 }

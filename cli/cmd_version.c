@@ -258,7 +258,8 @@ int cmd_version(int argc, char **argv)
 		.summary =
 			"Show the versions of numastow's programs and their libraries, and of this "
 			"machine's cgroups",
-		.options = "  -J, --json  print JSON\n",
+		.options = "  -J, --json  print JSON\n"
+			   "  -h, --help  print this text\n",
 	};
 	bool json = false;
 	const struct cli_option options[] = { { "json", 'J', .flag = &json }, { 0 } };

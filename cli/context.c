@@ -176,8 +176,7 @@ int cli_last_alone(const char *name, const char *word)
 {
 	if (!word)
 		return -1;
-	fprintf(stderr, "numastow: --last and \"%.64s\" exclude each other\n", word);
-	return cli_bad_usage(name);
+	return cli_wrong_usage(name, "--last and \"%.64s\" exclude each other", word);
 }
 
 int cli_last_word(const char *name, const char *sysroot, char ***words, int *n, char **ret)

@@ -42,15 +42,11 @@ static void explained_done(struct explained *e)
 	stow_root_free(e->root);
 }
 
-static int find_block(struct explained *e, const char *text, struct stow_err *err)
+static int find_block(struct explained *e, uint64_t id, struct stow_err *err)
 {
-	uint64_t id;
-	int r;
+	int r = stow_memblocks_read(e->root, STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE, &e->all,
+				    err);
 
-	r = stow_parse_u64(text, UINT64_MAX, &id, err);
-	if (r < 0)
-		return stow_err_wrap(err, r, "--explain: expected the number of a memory block");
-	r = stow_memblocks_read(e->root, STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE, &e->all, err);
 	if (r < 0)
 		return r;
 	e->block = stow_memblocks_find(&e->all, id);
@@ -237,7 +233,7 @@ static int print_json(const struct explained *e)
 	return json_print(&w, json_with_version(out));
 }
 
-int drain_explain(const char *sysroot, const char *block, bool json)
+int drain_explain(const char *sysroot, uint64_t block, bool json)
 {
 	struct explained e = { 0 };
 	struct stow_err err;

@@ -37,6 +37,8 @@ static int take(const struct cli_option *option, const char *text, struct stow_e
 		return stow_err_wrap(err, r, "--%s", option->name);
 	if (option->flag)
 		*option->flag = true;
+	if (option->text && !*text)
+		return stow_err_set(err, EINVAL, "--%s: its argument is empty", option->name);
 	if (option->text)
 		*(const char **)option->text = text;
 	return 0;
@@ -85,21 +87,21 @@ int cli_options(const struct cli_usage *usage, const struct cli_option *options,
 		}
 		if (c == '?')
 			return cli_bad_usage(usage->name);
-		if (take(find(options, c), optarg, &err) < 0) {
-			(void)cli_fail(&err);
-			return cli_bad_usage(usage->name);
-		}
+		if (take(find(options, c), optarg, &err) < 0)
+			return cli_wrong_usage(usage->name, "%s", err.msg);
 	}
 	argv[0] = name;
-	if (usage->words == CLI_COMMAND || argc - optind <= usage->words)
+	if (usage->words == CLI_COMMAND)
 		return -1;
-	if (usage->words)
-		fprintf(stderr, "numastow: \"%.64s\": unexpected argument\n",
-			argv[optind + usage->words]);
-	else
-		fprintf(stderr, "numastow: %s takes no argument \"%.64s\"\n", usage->name,
-			argv[optind]);
-	return cli_bad_usage(usage->name);
+	if (argc - optind > usage->words)
+		return usage->words ? cli_wrong_usage(usage->name, "\"%.64s\": unexpected argument",
+						      argv[optind + usage->words])
+				    : cli_wrong_usage(usage->name, "%s takes no argument \"%.64s\"",
+						      usage->name, argv[optind]);
+	for (int i = optind; i < argc; i++)
+		if (!*argv[i])
+			return cli_wrong_usage(usage->name, "an argument is empty");
+	return -1;
 }
 
 int cli_take_nodes(const char *text, void *value, struct stow_err *err)

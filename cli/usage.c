@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "base/text.h"
 
 const char *cli_program(void)
 {
@@ -30,6 +32,19 @@ int cli_bad_usage(const char *name)
 {
 	fprintf(stderr, "Try '%s %s --help'.\n", cli_program(), name);
 	return CLI_USAGE;
+}
+
+int cli_wrong_usage(const char *name, const char *fmt, ...)
+{
+	struct stow_err err;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err.msg, sizeof(err.msg), fmt, ap);
+	va_end(ap);
+	stow_text_clean(err.msg, sizeof(err.msg));
+	(void)cli_fail(&err);
+	return cli_bad_usage(name);
 }
 
 int cli_unknown_command(const char *name, const struct cli_command *commands, size_t n)
@@ -82,8 +97,7 @@ int cli_table_printed(const char *name, int r, const struct stow_err *err)
 {
 	if (r == 0)
 		return CLI_OK;
-	(void)cli_fail(err);
-	return r == -EINVAL ? cli_bad_usage(name) : CLI_FAILED;
+	return r == -EINVAL ? cli_wrong_usage(name, "%s", err->msg) : cli_fail(err);
 }
 
 int cli_watch(uint64_t every, bool json, int (*print)(void *data), void *data)

@@ -152,10 +152,8 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 	int r;
 
 	r = drain_asked_check(&asked, o->words[0], err);
-	if (r < 0) {
-		(void)cli_fail(err);
-		return cli_bad_usage("drain");
-	}
+	if (r < 0)
+		return cli_wrong_usage("drain", "%s", err->msg);
 	drain_view_init(&f.view, o->json, asked.dry_run);
 	pthread_mutex_init(&f.lock, NULL);
 	r = follow(fleet, &asked, &stream, err);

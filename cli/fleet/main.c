@@ -133,6 +133,17 @@ static bool is_flag(int argc, char **argv, const char *flag)
 	return false;
 }
 
+static int refuse_empty(int argc, char **argv, struct stow_err *err)
+{
+	for (int i = 1; i < argc; i++)
+		if (!*argv[i] && argv[i - 1][0] == '-')
+			return stow_err_set(err, EINVAL, "%.64s: its argument is empty",
+					    argv[i - 1]);
+		else if (!*argv[i])
+			return stow_err_set(err, EINVAL, "an argument is empty");
+	return 0;
+}
+
 static int read_options(const struct fleet_command *command, const struct stow_setting *all,
 			struct fleet_options *options, int argc, char **argv, bool *given,
 			struct stow_err *err)
@@ -147,6 +158,8 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 	r = stow_settings_arguments(all, &ignored, argc, argv, own, given, &path, options->words,
 				    &options->n_words, err);
 	stow_settings_done(all, &ignored);
+	if (r == 0 && !given[HELP])
+		r = refuse_empty(argc, argv, err);
 	if (r < 0 || given[HELP])
 		return r;
 	options->path = path ? path : FLEET_CONFIG_PATH;
@@ -292,8 +305,7 @@ int main(int argc, char **argv)
 		print_help(command);
 		r = CLI_OK;
 	} else if (r < 0) {
-		(void)cli_fail(&err);
-		r = cli_bad_usage(command->name);
+		r = cli_wrong_usage(command->name, "%s", err.msg);
 	} else {
 		r = run(command, &options);
 	}

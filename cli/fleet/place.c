@@ -93,6 +93,8 @@ static int run_place(struct fleet *fleet, struct stow_err *err)
 	int r;
 
 	r = fleet_pods(o, &request.pods, &request.n_pods, err);
+	if (r == -EINVAL)
+		r = cli_wrong_usage("place", "%s", err->msg);
 	request.strategy = (PbStrategy)o->strategy;
 	request.lifetime = o->lifetime;
 	request.confirmed = o->confirmed;
@@ -175,6 +177,8 @@ static int run_explain(struct fleet *fleet, struct stow_err *err)
 	int r;
 
 	r = fleet_pods(o, &request.pods, &request.n_pods, err);
+	if (r == -EINVAL)
+		r = cli_wrong_usage("explain", "%s", err->msg);
 	request.strategy = (PbStrategy)o->strategy;
 	request.limit = (uint32_t)o->limit;
 	if (r == 0)

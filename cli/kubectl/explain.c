@@ -155,10 +155,8 @@ int kubectl_explain(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (optind == argc) {
-		fprintf(stderr, "numastow: explain needs pod/NAME\n");
-		return cli_bad_usage(usage.name);
-	}
+	if (optind == argc)
+		return cli_wrong_usage(usage.name, "explain needs pod/NAME");
 	r = kubectl_connect(&o, &kube, &err);
 	if (r == 0)
 		r = explain(kube, &o, argv[optind], limit, &err);

@@ -214,10 +214,8 @@ static int run(int argc, char **argv, const char *arguments, const char *summary
 	}
 	if (r == 0 && !relayed.n_words)
 		r = stow_err_set(&err, EINVAL, "%s needs %s", argv[0], arguments);
-	if (r < 0) {
-		(void)cli_fail(&err);
-		return cli_bad_usage(argv[0]);
-	}
+	if (r < 0)
+		return cli_wrong_usage(argv[0], "%s", err.msg);
 	/* The API server has no fence that an agent obeys. */
 	r = kubectl_scheduler_find(relayed.scheduler, relayed.config, argv[0], &err);
 	if (r == 0)

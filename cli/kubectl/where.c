@@ -251,10 +251,8 @@ int kubectl_where(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (optind == argc) {
-		fprintf(stderr, "numastow: where needs pod/NAME\n");
-		return cli_bad_usage(usage.name);
-	}
+	if (optind == argc)
+		return cli_wrong_usage(usage.name, "where needs pod/NAME");
 	r = kubectl_connect(&o, &kube, &err);
 	if (r == 0)
 		r = where(kube, &o, &client, argv[optind], &err);

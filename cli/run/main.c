@@ -113,8 +113,7 @@ int main(int argc, char **argv)
 		return RUN_FAILED;
 	options.command = argv + 1 + optind;
 	if (!options.command[0]) {
-		fprintf(stderr, "numastow: run: the command to run is missing\n");
-		(void)cli_bad_usage("run");
+		(void)cli_wrong_usage("run", "the command to run is missing");
 		return RUN_FAILED;
 	}
 	r = check(&options, &err);

@@ -139,8 +139,7 @@ static void policy_nodes(struct run *run, struct stow_idset *ret)
 	*ret = (struct stow_idset){ 0 };
 	for (size_t i = 0; i < record->n_shares; i++)
 		stow_idset_add(ret, record->shares[i].node);
-	if (stow_root_read_idset(run->root, &memory, NULL, "/sys/devices/system/node/has_memory") ==
-	    0)
+	if (run_read_nodes(run->root, "has_memory", &memory, NULL) == 0)
 		stow_idset_and(ret, &memory);
 	stow_idset_and(ret, &run->placed.mems);
 	if (stow_idset_empty(ret))
@@ -254,8 +253,7 @@ static int place_unprivileged(struct run *run, struct stow_err *err)
 	if (r < 0)
 		return r;
 	nodes = plan->nodes;
-	if (stow_root_read_idset(run->root, &memory, NULL, "/sys/devices/system/node/has_memory") ==
-	    0)
+	if (run_read_nodes(run->root, "has_memory", &memory, NULL) == 0)
 		stow_idset_and(&nodes, &memory);
 	if (!run->options->quiet)
 		fprintf(stderr,
@@ -275,7 +273,7 @@ int run_place(struct run *run, int node, struct stow_err *err)
 		r = run_check_user(run->options->user, err);
 	if (r == 0)
 		r = run->context.ledger ? place_granted(run, err) : place_unprivileged(run, err);
-	return r;
+	return r < 0 ? run_name_option(run->options, r, err) : r;
 }
 
 int run_program(struct run *run)

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cli/cli.h"
 #include "cli/run/run.h"
 #include "node/hugepage.h"
 
@@ -39,7 +40,10 @@ static void put_back(const struct run_before *before)
 
 static int report(const char *program, int error)
 {
-	fprintf(stderr, "numastow: %s: %s\n", program, strerror(error));
+	struct stow_err err;
+
+	(void)stow_err_sys(&err, error, "cannot execute \"%.256s\"", program);
+	(void)cli_fail(&err);
 	return error == ENOENT || error == ENOTDIR ? RUN_NOT_FOUND : RUN_NOT_EXECUTABLE;
 }
 

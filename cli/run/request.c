@@ -2,6 +2,7 @@
 /* What the options ask for, as the annotations of a container. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,25 @@
 #include "base/parse.h"
 #include "cli/run/run.h"
 #include "node/hugepage.h"
+
+/* Options whose arguments are the values of annotations of the same name. */
+static const struct {
+	const char *name;
+	size_t at;
+} values[] = {
+	{ "cpus", offsetof(struct run_options, cpus) },
+	{ "cpu-mode", offsetof(struct run_options, cpu_mode) },
+	{ "nodes", offsetof(struct run_options, nodes) },
+	{ "memory", offsetof(struct run_options, memory) },
+	{ "policy", offsetof(struct run_options, placement) },
+	{ "near", offsetof(struct run_options, near) },
+	{ "drain", offsetof(struct run_options, drain) },
+};
+
+static const char *value_of(const struct run_options *options, size_t i)
+{
+	return *(const char *const *)((const char *)options + values[i].at);
+}
 
 /* In the order of enum run_policy. */
 static const char *const memory_policies[] = {
@@ -102,34 +122,44 @@ static int ask_hugepages(struct run_options *options, struct stow_root *root, st
 
 int run_ask(struct run_options *options, struct stow_root *root, struct stow_err *err)
 {
-	int r;
+	int r = 0;
 
 	if (options->exclusive && options->cpu_mode)
 		return stow_err_set(err, EINVAL,
 				    "--exclusive is --cpu-mode exclusive: give one "
 				    "of them");
-	r = ask(options, "cpus", options->cpus, err);
-	if (r == 0)
-		r = ask(options, "cpu-mode", options->exclusive ? "exclusive" : options->cpu_mode,
-			err);
-	if (r == 0)
-		r = ask(options, "nodes", options->nodes, err);
-	if (r == 0)
-		r = ask(options, "memory", options->memory, err);
+	if (options->exclusive)
+		options->cpu_mode = "exclusive";
+	for (size_t i = 0; r == 0 && i < STOW_ARRAY_SIZE(values); i++)
+		r = ask(options, values[i].name, value_of(options, i), err);
 	if (r == 0)
 		r = ask_hugepages(options, root, err);
-	if (r == 0)
-		r = ask(options, "policy", options->placement, err);
 	if (r == 0 && options->policy.given)
 		r = ask(options, "memory-policy", annotation_of(options->policy.value), err);
-	if (r == 0)
-		r = ask(options, "near", options->near, err);
-	if (r == 0)
-		r = ask(options, "drain", options->drain, err);
 	/* Nothing was asked for: any NUMA node will do. */
 	if (r == 0 && !options->asked.n)
 		r = ask(options, "nodes", "auto", err);
 	return r;
+}
+
+int run_name_option(const struct run_options *options, int r, struct stow_err *err)
+{
+	const char *key = err->msg + strlen(STOW_ANNOTATION_PREFIX), *option = NULL, *rest;
+	struct stow_err named;
+
+	if (strncmp(err->msg, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)) != 0)
+		return r;
+	rest = key + strcspn(key, ": ");
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(values); i++)
+		if (value_of(options, i) && strlen(values[i].name) == (size_t)(rest - key) &&
+		    strncmp(key, values[i].name, (size_t)(rest - key)) == 0)
+			option = values[i].name;
+	if (options->hugepages && strncmp(key, "hugepages-", 10) == 0)
+		option = "hugepages";
+	if (!option)
+		return r;
+	(void)stow_err_set(&named, err->code, "--%s%s", option, rest);
+	return stow_err_move(err, r, &named);
 }
 
 int run_request(struct run *run, int node, struct stow_err *err)
@@ -142,7 +172,7 @@ int run_request(struct run *run, int node, struct stow_err *err)
 			       (const char *const *)run->config->allowed_keys,
 			       run->config->default_policy, request, err);
 	if (r < 0)
-		return r;
+		return run_name_option(run->options, r, err);
 	if (node >= 0) {
 		request->nodes_auto = false;
 		request->nodes = (struct stow_idset){ 0 };
@@ -153,5 +183,5 @@ int run_request(struct run *run, int node, struct stow_err *err)
 	r = stow_request_complete(request, &(struct stow_limits){ 0 }, false, err);
 	if (r == 0 && request->n_pages)
 		run->page_size = request->pages[0].size;
-	return r;
+	return r < 0 ? run_name_option(run->options, r, err) : r;
 }

@@ -84,6 +84,9 @@ int run_take_annotation(const char *text, void *value, struct stow_err *err);
 /* Add what the other options ask for to the annotations. With --each-node without --nodes, nodes
  * are not among them. */
 int run_ask(struct run_options *options, struct stow_root *root, struct stow_err *err);
+/* If an error begins with an annotation that an option stands for, have it begin with the option,
+ * as it was typed. Return `r`. */
+int run_name_option(const struct run_options *options, int r, struct stow_err *err);
 /* Make the request from the annotations; `node` >= 0: on this NUMA node. */
 int run_request(struct run *run, int node, struct stow_err *err);
 

@@ -99,12 +99,6 @@ static int run(struct asked *asked, bool some)
 	return asked->bad ? CLI_FAILED : CLI_OK;
 }
 
-static int wrong(const char *why)
-{
-	fprintf(stderr, "numastow: config %s\n", why);
-	return cli_bad_usage("config");
-}
-
 int cmd_config(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
@@ -141,9 +135,10 @@ int cmd_config(int argc, char **argv)
 	for (int i = 0; i < CONFIG_FILES; i++)
 		chosen += asked.chosen[i];
 	if (argc == optind || strcmp(argv[optind], "check") != 0)
-		return wrong("wants the word \"check\"");
+		return cli_wrong_usage("config", "config needs the word \"check\"");
 	asked.path = argv[optind + 1];
 	if (asked.path && chosen > 1)
-		return wrong("check: a file has one form");
+		return cli_wrong_usage("config", "a file has one form: --hook, --agent, "
+						 "--scheduler or --client");
 	return run(&asked, chosen > 0);
 }

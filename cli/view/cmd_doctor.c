@@ -87,10 +87,8 @@ static int examine(void *data)
 	r = stow_doctor_examine(asked->root, ledger, &options, &findings, &err);
 	if (r == 0)
 		r = doctor_print(&findings, asked->level, &asked->out, &err);
-	if (r == -EINVAL && err.code) {
-		(void)cli_fail(&err);
-		return CLI_USAGE;
-	}
+	if (r == -EINVAL && err.code)
+		return cli_wrong_usage("doctor", "%s", err.msg);
 	if (r < 0)
 		return cli_fail(&err);
 	return stow_findings_count(&findings, STOW_FINDING_PROBLEM) ? CLI_PROBLEMS : CLI_OK;
@@ -98,18 +96,11 @@ static int examine(void *data)
 
 static int check(const struct asked *asked)
 {
-	const char *wrong = NULL;
-
 	if (asked->kind && !asked->program)
-		wrong = "--kind: expected --program, whose kind it is";
-	else if (asked->program && !*asked->program)
-		wrong = "--program \"\": expected a PID or the name of a program";
-	else if (asked->program && asked->rules)
-		wrong = "--rules and --program exclude each other";
-	if (!wrong)
-		return 0;
-	fprintf(stderr, "numastow: %s\n", wrong);
-	return cli_bad_usage("doctor");
+		return cli_wrong_usage("doctor", "--kind: expected --program, whose kind it is");
+	if (asked->program && asked->rules)
+		return cli_wrong_usage("doctor", "--rules and --program exclude each other");
+	return -1;
 }
 
 static int run(struct asked *asked)
@@ -156,7 +147,7 @@ int cmd_doctor(int argc, char **argv)
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r < 0)
-		r = check(&asked) ? CLI_USAGE : -1;
+		r = check(&asked);
 	if (r >= 0)
 		return r;
 	if (stow_root_open(asked.out.sysroot, &root, &err) < 0)

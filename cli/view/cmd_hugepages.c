@@ -20,7 +20,7 @@ static int open_context(struct cli_context *context, const char *sysroot, struct
 		return 0;
 	fprintf(stderr, "numastow: %s: promised pages are unknown\n", why.msg);
 	memset(context, 0, sizeof(*context));
-	return stow_root_open(sysroot ? sysroot : "/", &context->root, err);
+	return stow_root_open(sysroot, &context->root, err);
 }
 
 static int show_once(void *data)
@@ -62,7 +62,7 @@ int cmd_hugepages(int argc, char **argv)
 		.more = cli_columns_help,
 		.columns = hugepages_columns,
 	};
-	struct huge_asked asked = { 0 };
+	struct huge_asked asked = { .out.sysroot = "/" };
 	const struct cli_option options[] = {
 		{ "compact", .flag = &asked.compact },
 		{ "limit", .take = cli_take_size, .value = &asked.limit },
@@ -71,14 +71,22 @@ int cmd_hugepages(int argc, char **argv)
 		{ 0 },
 	};
 	int r = cli_options(&usage, options, argc, argv);
+	const char *verb;
 
 	if (r >= 0)
 		return r;
 	asked.words = argv + optind;
 	asked.n_words = argc - optind;
+	verb = asked.n_words ? asked.words[0] : "";
+	if (asked.compact && strcmp(verb, "set") != 0 && strcmp(verb, "spread") != 0)
+		return cli_wrong_usage("hugepages", "--compact is for set and spread");
+	if (asked.limit && strcmp(verb, "mount") != 0)
+		return cli_wrong_usage("hugepages", "--limit is for mount");
+	if (asked.persist && !asked.n_words)
+		return cli_wrong_usage("hugepages", "--persist needs a change, such as set");
 	if (!asked.n_words)
 		return cli_output_run(&asked.out, show_once, &asked);
-	if (geteuid() != 0 && !asked.out.sysroot) {
+	if (geteuid() != 0 && strcmp(asked.out.sysroot, "/") == 0) {
 		fprintf(stderr,
 			"numastow: only root can change pools of hugepages, and mount them\n");
 		return CLI_FAILED;

@@ -563,21 +563,15 @@ int cmd_measure(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (m.latency_only && m.bandwidth_only) {
-		stow_err_set(&err, EINVAL,
-			     "--latency and --bandwidth: expected one of them, or none for both");
-		(void)cli_fail(&err);
-		return cli_bad_usage(usage.name);
-	}
-	if (m.save && m.out.columns) {
-		stow_err_set(&err, EINVAL, "--save keeps all figures: it excludes --output");
-		(void)cli_fail(&err);
-		return cli_bad_usage(usage.name);
-	}
-	if (make_table(&m, true, &err) < 0) { /* --output is checked before anything is read */
-		(void)cli_fail(&err);
-		return cli_bad_usage(usage.name);
-	}
+	if (m.latency_only && m.bandwidth_only)
+		return cli_wrong_usage(usage.name, "--latency and --bandwidth: expected one of "
+						   "them, or none for both");
+	if (m.save && m.out.columns)
+		return cli_wrong_usage(usage.name,
+				       "--save keeps all figures: it excludes --output");
+	/* --output is checked before anything is read. */
+	if (make_table(&m, true, &err) < 0)
+		return cli_wrong_usage(usage.name, "%s", err.msg);
 	r = run(&m, &err);
 	if (r < 0)
 		return cli_fail(&err);

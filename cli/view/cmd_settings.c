@@ -109,7 +109,7 @@ static int show_once(void *data)
 	size_t n, failed = 0;
 	int r;
 
-	r = stow_root_open(out->sysroot ? out->sysroot : "/", &root, &err);
+	r = stow_root_open(out->sysroot, &root, &err);
 	if (r == 0)
 		r = find_settings(root, asked, &settings, &failed, &err);
 	if (r < 0)
@@ -237,20 +237,20 @@ static int change_settings(const struct asked *asked)
 	size_t done = 0, failed = 0;
 	int code = CLI_OK;
 
-	if (stow_root_open(asked->out.sysroot ? asked->out.sysroot : "/", &root, &err) < 0)
+	if (stow_root_open(asked->out.sysroot, &root, &err) < 0)
 		return cli_fail(&err);
 	for (int i = 0; i < asked->n_words; i++) {
 		int r = plan_word(root, asked, asked->words[i], &changes, &err);
 
 		if (r < 0)
 			(void)cli_fail(&err);
-		if (r == -EINVAL)
+		if (r == -EINVAL || r == -ERANGE)
 			code = CLI_USAGE;
 		else if (r < 0 && code == CLI_OK)
 			code = CLI_FAILED;
 	}
 	if (code)
-		return code;
+		return code == CLI_USAGE ? cli_bad_usage("settings") : code;
 	for (size_t i = 0; i < changes.n; i++) {
 		if (apply(root, asked, &changes.list[i], &err) < 0) {
 			(void)cli_fail(&err);
@@ -277,7 +277,7 @@ int cmd_settings(int argc, char **argv)
 		.more = cli_columns_help,
 		.columns = settings_columns,
 	};
-	struct asked asked = { 0 };
+	struct asked asked = { .out.sysroot = "/" };
 	const struct cli_option options[] = {
 		{ "all", 'a', .flag = &asked.all },
 		{ "persist", .flag = &asked.persist },
@@ -296,10 +296,8 @@ int cmd_settings(int argc, char **argv)
 
 		sets = sets || (equals && equals[1]);
 	}
-	if (asked.persist && !asked.n_words) {
-		fprintf(stderr, "numastow: --persist needs the NAME of a setting\n");
-		return cli_bad_usage("settings");
-	}
+	if (asked.persist && !asked.n_words)
+		return cli_wrong_usage("settings", "--persist needs the NAME of a setting");
 	if (sets)
 		return change_settings(&asked);
 	return cli_output_run(&asked.out, show_once, &asked);

@@ -42,10 +42,8 @@ static int show(void *data)
 	read = r == 0;
 	if (read)
 		r = print(asked, &view, &err);
-	if (r < 0) {
-		(void)cli_fail(&err);
-		return r == -EINVAL && read ? CLI_USAGE : CLI_FAILED;
-	}
+	if (r < 0)
+		return read ? cli_table_printed("show", r, &err) : cli_fail(&err);
 	if (view.hidden && !asked->out.quiet)
 		fprintf(stderr,
 			"numastow: %zu process%s of other users: their memory policies and pages "
@@ -68,7 +66,7 @@ int cmd_show(int argc, char **argv)
 		.more = cli_columns_help,
 		.columns = show_columns,
 	};
-	struct asked asked = { 0 };
+	struct asked asked = { .out.sysroot = "/" };
 	_cleanup_free_ char *id = NULL;
 	bool last = false;
 	const struct cli_option options[] = { { "last", .flag = &last },

@@ -72,7 +72,7 @@ static int show(void *data)
 	if (r == -ENOMEM && !err.msg[0])
 		(void)stow_err_sys(&err, ENOMEM, "stat");
 	if (r < 0)
-		return cli_fail(&err), r == -EINVAL ? CLI_USAGE : CLI_FAILED;
+		return cli_table_printed("stat", r, &err);
 	return code;
 }
 
@@ -124,12 +124,10 @@ int cmd_stat(int argc, char **argv)
 		code = cli_last_word("stat", asked.out.sysroot, &asked.words, &asked.n_words, &id);
 	if (code >= 0)
 		return code;
-	if (asked.meminfo && asked.n_words) {
-		fprintf(stderr, "numastow: --meminfo is about nodes, not about \"%.64s\"\n",
-			asked.words[0]);
-		return cli_bad_usage("stat");
-	}
-	if (stow_root_open(asked.out.sysroot ? asked.out.sysroot : "/", &root, &err) < 0)
+	if (asked.meminfo && asked.n_words)
+		return cli_wrong_usage("stat", "--meminfo is about nodes, not about \"%.64s\"",
+				       asked.words[0]);
+	if (stow_root_open(asked.out.sysroot, &root, &err) < 0)
 		return cli_fail(&err);
 	asked.root = root;
 	code = cli_output_run(&asked.out, show, &asked);

@@ -143,7 +143,7 @@ static int run(struct asked *asked, const char *word, struct stow_err *err)
 	struct top_view *view = &asked->view;
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 	struct stow_idset cpus = { 0 };
-	int r = stow_root_open(asked->sysroot ? asked->sysroot : "/", &root, err);
+	int r = stow_root_open(asked->sysroot, &root, err);
 
 	if (r < 0)
 		return r;
@@ -167,7 +167,7 @@ static void more_help(const struct cli_column *columns)
 
 int cmd_top(int argc, char **argv)
 {
-	struct asked asked = { .view = { .sort = TOP_MEMORY, .delay = DELAY } };
+	struct asked asked = { .sysroot = "/", .view = { .sort = TOP_MEMORY, .delay = DELAY } };
 	static const struct cli_usage usage = {
 		.name = "top",
 		.arguments = "[OPTION...] [--last | CONTAINER | PID]",

@@ -122,8 +122,7 @@ static int check_columns(const struct asked *asked)
 	if (cli_table_new(asked->tree ? topology_tree_columns : topology_cpu_columns, &asked->out,
 			  &table, &err) == 0)
 		return -1;
-	(void)cli_fail(&err);
-	return cli_bad_usage("topology");
+	return cli_wrong_usage("topology", "%s", err.msg);
 }
 
 /* Check what does not go together, and choose the table when an option is about columns. */
@@ -132,19 +131,13 @@ static int settle(struct asked *asked)
 	const struct cli_output *out = &asked->out;
 	int views = asked->table + asked->tree + asked->firmware + (asked->svg != NULL);
 
-	if (views > 1) {
-		fputs("numastow: --table, --tree, --firmware and --svg exclude each other\n",
-		      stderr);
-		return cli_bad_usage("topology");
-	}
-	if (asked->svg && (out->json || out->watch_given)) {
-		fputs("numastow: --svg excludes --json and --watch\n", stderr);
-		return cli_bad_usage("topology");
-	}
-	if (asked->firmware && out->columns) {
-		fputs("numastow: --output is for --table and --tree\n", stderr);
-		return cli_bad_usage("topology");
-	}
+	if (views > 1)
+		return cli_wrong_usage("topology",
+				       "--table, --tree, --firmware and --svg exclude each other");
+	if (asked->svg && (out->json || out->watch_given))
+		return cli_wrong_usage("topology", "--svg excludes --json and --watch");
+	if (asked->firmware && out->columns)
+		return cli_wrong_usage("topology", "--output is for --table and --tree");
 	if (!views && (out->columns || out->all || out->pairs || out->raw || out->noheadings))
 		asked->table = true;
 	return asked->table || asked->tree ? check_columns(asked) : -1;

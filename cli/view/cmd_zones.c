@@ -45,10 +45,7 @@ static int show(void *data)
 	if (r == -ENOMEM && !err.msg[0])
 		r = stow_err_sys(&err, ENOMEM, "zones");
 	zones_view_done(&view);
-	if (r < 0)
-		(void)cli_fail(&err);
-	/* After the zones were read, only an unknown column fails so. */
-	return r == -EINVAL && read ? CLI_USAGE : r < 0 ? CLI_FAILED : CLI_OK;
+	return read ? cli_table_printed("zones", r, &err) : cli_fail(&err);
 }
 
 /* --- compact and reclaim -------------------------------------------------- */
@@ -74,6 +71,15 @@ static int parse_node(const char *word, int *ret, struct stow_err *err)
 				    word);
 	*ret = (int)node;
 	return 0;
+}
+
+static int parse_size(const char *word, uint64_t *ret, struct stow_err *err)
+{
+	int r = stow_parse_quantity(word, ret, err);
+
+	if (r == 0 && !*ret)
+		r = stow_err_set(err, EINVAL, "\"%.32s\": expected more than 0 bytes", word);
+	return r < 0 ? stow_err_wrap(err, r, "SIZE") : 0;
 }
 
 /* Return how many blocks of `order` a node has free, also within larger ones; STOW_UNKNOWN: not
@@ -155,23 +161,16 @@ static int act(struct asked *asked, int n, char **words)
 	uint64_t bytes = 0;
 	int node = 0, r;
 
-	if (!compacts && strcmp(words[0], "reclaim") != 0) {
-		fprintf(stderr, "numastow: \"%.32s\": expected compact or reclaim\n", words[0]);
-		return cli_bad_usage("zones");
-	}
-	if (n != (compacts ? 2 : 3)) {
-		fprintf(stderr, "numastow: expected %s\n",
-			compacts ? "compact NODE" : "reclaim NODE SIZE");
-		return cli_bad_usage("zones");
-	}
+	if (!compacts && strcmp(words[0], "reclaim") != 0)
+		return cli_wrong_usage("zones", "\"%.32s\": expected compact or reclaim", words[0]);
+	if (n != (compacts ? 2 : 3))
+		return cli_wrong_usage("zones", "expected %s",
+				       compacts ? "compact NODE" : "reclaim NODE SIZE");
 	r = parse_node(words[1], &node, &err);
 	if (r == 0 && !compacts)
-		r = stow_parse_quantity(words[2], &bytes, &err);
-	if (r == 0 && !compacts && !bytes)
-		r = stow_err_set(&err, EINVAL, "SIZE \"%.32s\": expected more than 0 bytes",
-				 words[2]);
+		r = parse_size(words[2], &bytes, &err);
 	if (r < 0)
-		return cli_fail(&err), CLI_USAGE;
+		return cli_wrong_usage("zones", "%s", err.msg);
 	r = compacts ? compact(asked, node, &err) : reclaim(asked, node, bytes, &err);
 	if (r == -EACCES || r == -EPERM)
 		(void)stow_err_set(&err, -r, "only root can %s a node's memory", words[0]);

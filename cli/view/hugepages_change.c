@@ -419,17 +419,15 @@ static int mount_pages(const struct huge_asked *asked)
 	uint64_t size;
 	int r;
 
-	if (asked->n_words != 3) {
-		fprintf(stderr, "numastow: hugepages mount needs SIZE and FOLDER\n");
-		return cli_bad_usage("hugepages");
-	}
-	r = stow_root_open(asked->out.sysroot ? asked->out.sysroot : "/", &work.context.root, &err);
+	if (asked->n_words != 3)
+		return cli_wrong_usage("hugepages", "mount needs SIZE and FOLDER");
+	r = stow_root_open(asked->out.sysroot, &work.context.root, &err);
 	if (r == 0)
 		r = work.n_sizes = stow_pool_sizes(work.context.root, work.sizes, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	if (parse_size(&work, asked->words[1], &size, &err) < 0)
-		return cli_fail(&err), CLI_USAGE;
+		return cli_wrong_usage("hugepages", "%s", err.msg);
 	if (stow_hugetlbfs_mount(work.context.root, asked->words[2], size, asked->limit, &err) < 0)
 		return cli_fail(&err);
 	if (!asked->out.quiet) {
@@ -459,10 +457,8 @@ int huge_change(const struct huge_asked *asked)
 	struct stow_err err = { 0 };
 	int r = stow_parse_word_why(asked->words[0], verbs, why);
 
-	if (r < 0) {
-		fprintf(stderr, "numastow: hugepages: \"%.32s\" %s\n", asked->words[0], why);
-		return cli_bad_usage("hugepages");
-	}
+	if (r < 0)
+		return cli_wrong_usage("hugepages", "\"%.32s\" %s", asked->words[0], why);
 	work.verb = (enum verb)r;
 	if (work.verb == MOUNT)
 		return mount_pages(asked);
@@ -475,7 +471,7 @@ int huge_change(const struct huge_asked *asked)
 		return cli_fail(&err);
 	r = plans[work.verb](&work, &err);
 	if (r == -EINVAL)
-		return cli_fail(&err), CLI_USAGE;
+		return cli_wrong_usage("hugepages", "%s", err.msg);
 	if (r == 0)
 		r = check_steps(&work, &err);
 	return r < 0 ? cli_fail(&err) : run_steps(&work);

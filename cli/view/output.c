@@ -74,7 +74,7 @@ static int check_nodes(const struct cli_output *out, struct stow_err *err)
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 	struct stow_idset there = { 0 }, missing = out->nodes;
 	char a[128], b[128];
-	int r = stow_root_open(out->sysroot ? out->sysroot : "/", &root, err);
+	int r = stow_root_open(out->sysroot, &root, err);
 
 	if (r < 0)
 		return r;
@@ -84,7 +84,7 @@ static int check_nodes(const struct cli_output *out, struct stow_err *err)
 	stow_idset_minus(&missing, &there);
 	if (stow_idset_empty(&missing))
 		return 0;
-	return stow_err_set(err, ENOENT, "--node: there is no node %s; there are %s",
+	return stow_err_set(err, ENOENT, "--node: there is no node %s; the nodes are %s",
 			    stow_idset_format(&missing, a, sizeof(a)),
 			    stow_idset_format(&there, b, sizeof(b)));
 }

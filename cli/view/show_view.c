@@ -19,10 +19,9 @@
 
 int show_view_open(struct show_view *view, struct stow_err *err)
 {
-	const char *sysroot = view->out->sysroot;
 	int r;
 
-	r = stow_root_open(sysroot ? sysroot : "/", &view->root, err);
+	r = stow_root_open(view->out->sysroot, &view->root, err);
 	if (r == 0)
 		r = stow_online_cpus(view->root, &view->online, err);
 	if (r < 0)

@@ -76,14 +76,13 @@ static int scan_end(struct scan *s, long *ret, struct stow_err *err)
 	const struct stow_numalist *list = s->list;
 	struct stow_idset all;
 	char allowed[128];
-	int r = scan_number(s, ret, err);
-	long n;
+	const char *number = s->p;
+	int r = scan_number(s, ret, err), len = (int)(s->p - number);
 
 	if (r < 0 || !list->allowed)
 		return r;
-	n = *ret;
 	if (s->relative)
-		*ret = stow_idset_nth(list->allowed, (uint64_t)n);
+		*ret = stow_idset_nth(list->allowed, (uint64_t)*ret);
 	if (*ret >= 0 && may_be_named(list, *ret))
 		return 0;
 	all = *list->allowed;
@@ -92,10 +91,10 @@ static int scan_end(struct scan *s, long *ret, struct stow_err *err)
 	stow_idset_format(&all, allowed, sizeof(allowed));
 	if (s->relative)
 		return stow_err_set(err, ERANGE,
-				    "there is no %s +%ld: %zu may be used (%s), from +0 on",
-				    list->what, n, stow_idset_count(&all), allowed);
-	return stow_err_set(err, ERANGE, "%s %ld is not one of those that may be used (%s)%s%s",
-			    list->what, n, allowed, list->hint ? "; " : "",
+				    "there is no %s +%.*s: %zu may be used (%s), from +0 on",
+				    list->what, len, number, stow_idset_count(&all), allowed);
+	return stow_err_set(err, ERANGE, "%s %.*s is not one of those that may be used (%s)%s%s",
+			    list->what, len, number, allowed, list->hint ? "; " : "",
 			    list->hint ? list->hint : "");
 }
 

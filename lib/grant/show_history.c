@@ -18,7 +18,8 @@ static void put_event(const struct stow_event *e, FILE *out)
 
 	fprintf(out, "%s  %-9s %s\n", stow_show_time(e->at, at, sizeof(at)), e->kind, e->id);
 	if (e->cpus[0] || e->nodes[0])
-		fprintf(out, "    CPUs %s%s, memory of nodes %s\n", e->cpus,
+		fprintf(out, "    %s%s%s, memory of nodes %s\n",
+			e->cpus[0] ? "CPUs " : "shared CPUs", e->cpus,
 			e->exclusive ? " (exclusive)" : "", e->nodes);
 	if (e->text[0])
 		fprintf(out, "    %s\n", e->text);

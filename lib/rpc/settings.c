@@ -101,8 +101,11 @@ int stow_settings_arguments(const struct stow_setting *settings, void *base, int
 			continue;
 		}
 		if (strncmp(argv[i], "--", 2) != 0 || argv[i][2] == '\0')
-			return stow_err_set(err, EINVAL, "\"%.64s\" is not an option; try --help",
-					    argv[i]);
+			return argv[i][0] == '-'
+				       ? stow_err_set(err, EINVAL, "unrecognized option '%.64s'",
+						      argv[i])
+				       : stow_err_set(err, EINVAL, "\"%.64s\": unexpected argument",
+						      argv[i]);
 		snprintf(name, sizeof(name), "%.*s",
 			 (int)(equals ? (size_t)(equals - argv[i]) : strlen(argv[i])) - 2,
 			 argv[i] + 2);
@@ -111,19 +114,22 @@ int stow_settings_arguments(const struct stow_setting *settings, void *base, int
 		s = stow_setting_find(settings, name);
 		if (at >= 0) {
 			if (value)
-				return stow_err_set(err, EINVAL, "--%s takes no value", name);
+				return stow_err_set(err, EINVAL,
+						    "option '--%s' doesn't allow an argument",
+						    name);
 			given[at] = true;
 			continue;
 		}
 		if (!s && strcmp(name, "config") != 0)
-			return stow_err_set(err, EINVAL, "unknown option --%s%s", name,
+			return stow_err_set(err, EINVAL, "unrecognized option '--%s'%s", name,
 					    hint(settings, name, near, sizeof(near)));
 		if (s && s->type == STOW_SETTING_SWITCH && !value)
 			value = "true";
 		if (!value && ++i < argc)
 			value = argv[i];
 		if (!value)
-			return stow_err_set(err, EINVAL, "--%s needs a value", name);
+			return stow_err_set(err, EINVAL, "option '--%s' requires an argument",
+					    name);
 		if (!s) {
 			*ret_config = value;
 			continue;

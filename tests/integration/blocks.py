@@ -185,7 +185,7 @@ def mistakes(machine):
         refused(machine, f"{command} of a hole", "there is no memory block 2", command, "1-4")
         refused(machine, f"{command} of no list", "is not a list", command, "dimm3", code=2)
         refused(machine, f"{command} backwards", "is not a list", command, "7-4", code=2)
-        refused(machine, f"{command} of nothing", "no memory block is named", command, "", code=2)
+        refused(machine, f"{command} of nothing", "an argument is empty", command, "", code=2)
         refused(machine, f"{command} of too much", "more than", command, "0-99999999999", code=2)
         refused(machine, f"{command} of what is over 64 bits", "2^64", command, "99999999999999999999", code=2)
         refused(machine, f"{command} without a list", "which memory is missing", command, code=2)

@@ -144,7 +144,7 @@ with Temp() as place:
     os.makedirs(tree + "/etc", exist_ok=True)
     for code, bad, part in ((2, ("set", "0", "3Mi=1"), "2Mi"), (1, ("set", "7", "2Mi=1"), "0-1"), (2, ("set", "0", "2Mi=x"), "COUNT"),
                             (2, ("set", "0"), "SIZE=COUNT"), (2, ("set", "0", "2Mi"), "SIZE=COUNT"), (2, ("spread",), "SIZE=COUNT"),
-                            (2, ("set", "0", "2Mi=1", "2Mi=2"), "two counts"), (2, ("set", "", "2Mi=1"), "list"),
+                            (2, ("set", "0", "2Mi=1", "2Mi=2"), "two counts"), (2, ("set", "", "2Mi=1"), "empty"),
                             (1, ("demote", "0", "2Mi=1"), "cannot split"), (2, ("set", "0", "2Mi=99999999999999"), "COUNT"),
                             (2, ("shrink", "0", "5Mi"), "2Mi"), (2, ("mount", "5Mi", "/h"), "2Mi"), (2, ("mount", "2Mi"), "FOLDER"),
                             (2, ("sett", "0", "2Mi=1"), "mount; did you mean \"set\"")):

@@ -75,8 +75,8 @@ def check_owners(temp):
 def check_usage(temp):
     machine = Machine(f"{temp}/usage", cpus=4)
     for words, says in ((["--table", "--tree"], "exclude each other"), (["--svg", "-", "--json"], "excludes --json"),
-                        (["-o", "CPU,FOO"], '--output "FOO"'), (["-o", ""], '--output ""'), (["-N", "x"], "--node"),
-                        (["-N", "7"], "there is no node 7; there are 0-1"), (["--firmware", "-o", "CPU"], "--output is for"),
+                        (["-o", "CPU,FOO"], '--output "FOO"'), (["-o", ""], "--output: "), (["-N", "x"], "--node"),
+                        (["-N", "7"], "there is no node 7; the nodes are 0-1"), (["--firmware", "-o", "CPU"], "--output is for"),
                         (["--svg"], "requires an argument"),
                         (["extra"], "takes no argument")):
         result = topology(machine.path, *words)

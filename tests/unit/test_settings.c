@@ -272,18 +272,18 @@ TEST(wrong_flags_are_errors)
 		assert_string_equal(err.msg, why);                     \
 	} while (0)
 	REFUSED("--number: \"x\" is not a whole number", "--number=x");
-	REFUSED("--number needs a value", "--number");
-	REFUSED("unknown option --numbr; did you mean \"number\"?", "--numbr=1");
-	REFUSED("--help takes no value", "--help=1");
-	REFUSED("\"number\" is not an option; try --help", "number");
-	REFUSED("\"-n\" is not an option; try --help", "-n");
+	REFUSED("option '--number' requires an argument", "--number");
+	REFUSED("unrecognized option '--numbr'; did you mean \"number\"?", "--numbr=1");
+	REFUSED("option '--help' doesn't allow an argument", "--help=1");
+	REFUSED("\"number\": unexpected argument", "number");
+	REFUSED("unrecognized option '-n'", "-n");
 	/* Of a program that has no such option. */
-	REFUSED("\"-V\" is not an option; try --help", "-V");
-	REFUSED("\"--\" is not an option; try --help", "--");
+	REFUSED("unrecognized option '-V'", "-V");
+	REFUSED("unrecognized option '--'", "--");
 	REFUSED("--on: \"1\" is neither true nor false", "--on=1");
 	/* Longer than any name is no name's beginning. */
-	REFUSED("unknown option --numbernumbernumbernumbernumbernumbernumbernumbernumbernumberx"
-		"xx",
+	REFUSED("unrecognized option '--numbernumbernumbernumbernumbernumbernumbernumbernumber"
+		"numberxxx'",
 		"--numbernumbernumbernumbernumbernumbernumbernumbernumbernumberxxxxxxxxxxx");
 	assert_false(given[0]);
 }
