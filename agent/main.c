@@ -398,10 +398,8 @@ static int take_lock(struct program *p, struct stow_err *err)
 static void check_mems(struct stow_root *root)
 {
 	struct stow_err why = { 0 };
-	struct stow_idset nodes;
 
-	if (stow_root_read_idset(root, &nodes, NULL, "/sys/devices/system/node/has_memory") == 0 &&
-	    stow_own_mems_check(root, &nodes, &why) < 0)
+	if (stow_own_mems_check(root, NULL, &why) < 0)
 		stow_log(STOW_LOG_WARNING, "repins and drains cannot use all NUMA nodes",
 			 stow_why(&why));
 }

@@ -12,8 +12,8 @@
 #include "base/idset.h"
 #include "base/root.h"
 
-/* Check that this program may have memory on these NUMA nodes. -EXDEV: its cpuset lacks one. A
- * cpuset that cannot be read is no reason to fail. */
+/* Check that this program may have memory on these NUMA nodes; NULL: on all that have memory.
+ * -EXDEV: its cpuset lacks one. A cpuset that cannot be read is no reason to fail. */
 int stow_own_mems_check(struct stow_root *root, const struct stow_idset *nodes,
 			struct stow_err *err);
 

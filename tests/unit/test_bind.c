@@ -61,8 +61,12 @@ TEST(what_this_program_may_use)
 	assert_int_equal(stow_own_mems_check(t->root, &both, &err), 0); /* unknown */
 	tree_write(t, "/proc/self/status", "x\nCpus_allowed_list:\t0\nMems_allowed_list:\t1\n");
 	assert_int_equal(stow_own_mems_check(t->root, &one, &err), 0);
+	assert_int_equal(stow_own_mems_check(t->root, NULL, &err), 0); /* as are these */
+	tree_write(t, "/sys/devices/system/node/has_memory", "0-1\n");
+	assert_int_equal(stow_own_mems_check(t->root, NULL, &err), -EXDEV);
 	assert_int_equal(stow_own_mems_check(t->root, &both, &err), -EXDEV);
-	assert_non_null(strstr(err.msg, "no memory on NUMA node 0-1: its own cpuset has only 1"));
+	assert_non_null(
+		strstr(err.msg, "no memory on NUMA node 0: its own cpuset has only NUMA node 1"));
 }
 
 /* Processes 7 and 8 in /a/b, 9 below it; /a has nodes 0 and 1. */
