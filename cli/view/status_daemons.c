@@ -21,7 +21,7 @@
 #define STALE_AFTER  600	/* s since the last success */
 #define METRICS_HERE "127.0.0.1:7201"
 
-/* Whether systemd starts a unit at boot. */
+/* Return whether systemd starts a unit at boot. */
 static bool is_wanted(struct stow_root *root, const char *unit)
 {
 	char target[512];
@@ -168,7 +168,7 @@ static void look_at_scheduler(struct status *status, char *out, char *err)
 
 /* --- Kubernetes ---------------------------------------------------------------------------- */
 
-/* The value of a metric without labels, as whole number; false: it has none. */
+/* Find the value of a metric without labels; false: it has none that is a whole number. */
 static bool metric(const char *text, const char *name, uint64_t *ret)
 {
 	size_t len = strlen(name);

@@ -83,8 +83,7 @@ static int over_namespace(const struct amount *a, const char *ns, struct stow_er
 			    "%s%s: \"%s\" and the %s that namespace \"%s\" has already are above "
 			    "its cap of %s (namespaces: %s in %s)",
 			    STOW_ANNOTATION_PREFIX, key_of(a, key), asked, used,
-			    stow_text_quote(ns ? ns : "", name, sizeof(name)), cap, a->key,
-			    STOW_CONFIG_PATH);
+			    stow_text_quote(ns, name, sizeof(name)), cap, a->key, STOW_CONFIG_PATH);
 }
 
 static int check(const struct amount *a, const char *ns, struct stow_err *err)
@@ -125,11 +124,12 @@ static int check_caps(const struct stow_config *config, const char *ns, const ch
 	if (stow_cpu_mode_owns(request->cpu_mode) && config->n_namespaces &&
 	    !(entry && entry->exclusive))
 		return stow_err_set(err, EPERM,
-				    "%scpu-mode: \"%s\" is not allowed for namespace \"%s\" "
-				    "(namespaces: exclusive-cpus in %s); \"shared\" is",
+				    "%scpu-mode: \"%s\" is not allowed for %s%s%s (namespaces: "
+				    "exclusive-cpus in %s); \"shared\" is",
 				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(request->cpu_mode),
-				    stow_text_quote(ns ? ns : "", name, sizeof(name)),
-				    STOW_CONFIG_PATH);
+				    ns ? "namespace \"" : "containers without a namespace",
+				    ns ? stow_text_quote(ns, name, sizeof(name)) : "",
+				    ns ? "\"" : "", STOW_CONFIG_PATH);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(amounts); i++) {
 		int r = check(&amounts[i], ns, err);
 

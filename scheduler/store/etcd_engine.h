@@ -16,7 +16,7 @@
 #include "scheduler/store/etcd_rows.h"
 
 #define ETCD_ATTEMPT (2 * STOW_SECOND) /* timeout of one try */
-#define ETCD_BUNDLE  "bundle"
+#define ETCD_BUNDLE  "bundle"	       /* key of a list that exceeds one transaction */
 #define ETCD_BUCKETS 4
 
 /* One lease for all answers that expire in the same minute, by the boot clock. */

@@ -289,6 +289,10 @@ TEST(a_container_without_a_namespace_is_under_the_star)
 			    "numastow.io/cpu-mode: \"isolated\" is not allowed for namespace \"a\" "
 			    "(namespaces: exclusive-cpus in /etc/numastow/config.yaml); "
 			    "\"shared\" is");
+	stow_config_free(c);
+	c = parse("namespaces: [{name: a, exclusive-cpus: yes}]\n");
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
+	assert_non_null(strstr(err.msg, "not allowed for containers without a namespace (name"));
 }
 
 TEST(members_count_within_the_limits)
