@@ -78,17 +78,20 @@ static struct entry *add(struct agent_binding *b, struct json_object *object)
 				       stow_kube_text(object, "metadata.namespace"),
 				       stow_kube_text(object, "metadata.name") };
 	struct entry *e;
+	size_t n = 0;
 
 	if (stow_claim_check_uid(of.uid, "", NULL) < 0 ||
 	    agent_allocation_check_name(of.ns, "", NULL) < 0 ||
 	    agent_allocation_check_name(of.name, "", NULL) < 0)
 		return NULL;
-	if (b->n == CLAIMS_MAX) {
+	for (size_t i = 0; i < b->n; i++)
+		n += strcmp(b->entries[i].ns, of.ns) == 0;
+	if (b->n == CLAIMS_MAX || n >= STOW_CLAIM_NS_MAX) {
 		if (!b->left_out)
 			stow_log(STOW_LOG_WARNING,
 				 "too many claims: some are not prepared before their pods are "
 				 "bound",
-				 stow_number("claims", CLAIMS_MAX));
+				 stow_text("namespace", of.ns));
 		b->left_out = true;
 		return NULL;
 	}

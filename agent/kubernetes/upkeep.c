@@ -18,18 +18,19 @@
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 
-#define CLAIMS	   "/apis/resource.k8s.io/v1/namespaces/%s/resourceclaims"
-#define CLAIM	   "ResourceClaim"
-#define ROUND	   (600 * STOW_SECOND)	    /* each claim is looked at in any case */
-#define TIMES	   (20 * STOW_SECOND)	    /* for the attempts of one call */
-#define LAST	   (4 * STOW_SECOND)	    /* for those at the end */
-#define HOLD	   (500 * STOW_MILLISECOND) /* between two steps */
-#define MOST	   (60 * STOW_SECOND)	    /* after failures */
-#define AT_ONCE	   20			    /* claims of one step */
-#define TRIES	   4			    /* when another client changes the claim */
-#define NOTES_MAX  256
-#define KNOWN_MAX  4096
-#define FAILED_MAX 3 /* claims of one step: then the API server is at fault, not the claims */
+#define CLAIMS	    "/apis/resource.k8s.io/v1/namespaces/%s/resourceclaims"
+#define CLAIM	    "ResourceClaim"
+#define ROUND	    (600 * STOW_SECOND)	     /* each claim is looked at in any case */
+#define TIMES	    (20 * STOW_SECOND)	     /* for the attempts of one call */
+#define LAST	    (4 * STOW_SECOND)	     /* for those at the end */
+#define HOLD	    (500 * STOW_MILLISECOND) /* between two steps */
+#define MOST	    (60 * STOW_SECOND)	     /* after failures */
+#define AT_ONCE	    20			     /* claims of one step */
+#define TRIES	    4			     /* when another client changes the claim */
+#define NOTES_MAX   256
+#define KNOWN_MAX   4096
+#define REFUSED_MAX 128 /* of one namespace: any user can have many claims that are refused */
+#define FAILED_MAX  3	/* claims of one step: then the API server is at fault, not the claims */
 
 struct note {
 	char *uid, *ns, *name;
@@ -121,6 +122,16 @@ static struct known *find_or_add(struct agent_upkeep *u, const char *uid, const 
 	return NULL;
 }
 
+/* Return whether one more refused claim of a namespace may become known. */
+static bool may_refuse(const struct agent_upkeep *u, const char *ns)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < u->n; i++)
+		n += u->known[i].refusal && strcmp(u->known[i].ns, ns) == 0;
+	return n < REFUSED_MAX;
+}
+
 /* Take over what calls of kubelet have noted. */
 static void take_notes(struct agent_upkeep *u)
 {
@@ -133,8 +144,11 @@ static void take_notes(struct agent_upkeep *u)
 	u->n_notes = 0;
 	pthread_mutex_unlock(&u->lock);
 	for (size_t i = 0; i < n; i++) {
-		struct known *k = find_or_add(u, notes[i].uid, notes[i].ns, notes[i].name);
+		struct known *k = find(u, notes[i].uid);
 
+		/* Those of the ledger become known by themselves. */
+		if (!k && notes[i].refusal && may_refuse(u, notes[i].ns))
+			k = find_or_add(u, notes[i].uid, notes[i].ns, notes[i].name);
 		if (k && notes[i].look) {
 			k->digest = 0;
 		} else if (k) {

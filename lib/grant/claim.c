@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "grant/apply.h"
 #include "grant/basis.h"
@@ -162,6 +163,20 @@ static int compare(const struct taking *t, bool *ret_there, struct stow_err *err
 	return r;
 }
 
+/* The author of one pod can claim any number of devices without an amount of them. */
+static int check_number(const struct taking *t, struct stow_err *err)
+{
+	int64_t number;
+	int r = stow_ledger_claimed(t->attempt.context->ledger, t->claim->ns, &number, err);
+
+	if (r < 0 || number < STOW_CLAIM_NS_MAX)
+		return r;
+	return stow_err_set(err, EPERM,
+			    "the claims of namespace %s have %d devices of this machine, the most "
+			    "that are possible",
+			    t->claim->ns, STOW_CLAIM_NS_MAX);
+}
+
 static int take_share(struct taking *t, size_t i, struct stow_refusal **ret_refusal,
 		      struct stow_err *err)
 {
@@ -181,7 +196,9 @@ static int take_share(struct taking *t, size_t i, struct stow_refusal **ret_refu
 	int r;
 
 	attempt.how |= STOW_PLAN_KEEP_POOLS;
-	r = stow_reserve_check_caps(attempt.context, t->claim->ns, request, err);
+	r = check_number(t, err);
+	if (r == 0)
+		r = stow_reserve_check_caps(attempt.context, t->claim->ns, request, err);
 	if (r == 0)
 		r = stow_reserve_planned(&attempt, &subject, request, request, &record, ret_refusal,
 					 err);
@@ -417,12 +434,16 @@ static int add_listed(struct stow_claim_list *list, const struct stow_record *sh
 	struct stow_claim_listed *listed = &list->list[list->n++];
 
 	listed->share = share;
-	listed->holders = calloc(list->n_records + 1, sizeof(struct stow_record *));
-	if (!listed->holders)
-		return -ENOMEM;
-	for (size_t i = 0; i < list->n_records; i++)
-		if (stow_record_holds(list->records[i], share->key))
-			listed->holders[listed->n_holders++] = list->records[i];
+	for (size_t i = 0; i < list->n_records; i++) {
+		const struct stow_record **at = NULL;
+
+		if (!stow_record_holds(list->records[i], share->key))
+			continue;
+		at = STOW_APPEND(listed->holders, listed->n_holders);
+		if (!at)
+			return -ENOMEM;
+		*at = list->records[i];
+	}
 	return 0;
 }
 

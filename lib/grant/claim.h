@@ -17,8 +17,9 @@
 #include "base/err.h"
 #include "grant/context.h"
 
-#define STOW_CLAIM_SHARES_MAX 32  /* allocated devices of a claim, as in Kubernetes */
-#define STOW_CLAIM_PART_MAX   127 /* "REQUEST", or "REQUEST/SUBREQUEST" */
+#define STOW_CLAIM_SHARES_MAX 32   /* allocated devices of a claim, as in Kubernetes */
+#define STOW_CLAIM_NS_MAX     1024 /* shares of one namespace: they may ask for nothing */
+#define STOW_CLAIM_PART_MAX   127  /* "REQUEST", or "REQUEST/SUBREQUEST" */
 
 struct stow_claim_share {
 	const char *id;	  /* the allocation's shareID */
@@ -50,7 +51,7 @@ int stow_claim_check_uid(const char *uid, const char *what, struct stow_err *err
  *   -EEXIST  the ledger has the claim with another content
  *   -EAGAIN  a NUMA node is fenced
  *   -ENOSPC  there is no room: the planner's reason, and which containers still use the NUMA node
- *   -EPERM   the administrator's configuration forbids it
+ *   -EPERM   the administrator's configuration forbids it, or the namespace has too many shares
  */
 int stow_claim_take(const struct stow_grant_context *context, const struct stow_claim *claim,
 		    struct stow_err *err);

@@ -274,6 +274,9 @@ int stow_ledger_hold(struct stow_ledger *ledger, int64_t key, int64_t share, str
 /* Read the shares of a claim; with `uid` NULL, those of all claims. */
 int stow_ledger_claim(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
 		      size_t *ret_n, struct stow_err *err);
+/* Count the shares of all claims of a Kubernetes namespace. */
+int stow_ledger_claimed(struct stow_ledger *ledger, const char *ns, int64_t *ret,
+			struct stow_err *err);
 /* Read the records of the containers that hold shares of a claim, or with `uid` NULL of any. */
 int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err);

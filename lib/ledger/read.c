@@ -507,6 +507,15 @@ int stow_ledger_claim(struct stow_ledger *ledger, const char *uid, struct stow_r
 				  "");
 }
 
+int stow_ledger_claimed(struct stow_ledger *ledger, const char *ns, int64_t *ret,
+			struct stow_err *err)
+{
+	return stow_sql_number(ledger, ret, err,
+			       "SELECT count(*) FROM claim JOIN container ON key = container"
+			       " WHERE ns = ?",
+			       "t", ns);
+}
+
 int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err)
 {

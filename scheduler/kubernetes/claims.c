@@ -19,7 +19,8 @@
 #define FIRST	    (5 * STOW_SECOND)  /* the wait after one failure ... */
 #define MOST	    (60 * STOW_SECOND) /* ... and after many */
 #define LOOK_AGAIN  (30 * STOW_SECOND) /* whether pods have gone */
-#define AT_ONCE	    10		       /* claims between two looks at the watches */
+#define AT_ONCE	    10		       /* claims and pods between two looks at the watches */
+#define REFUSED_MAX (SCHEDULER_CLAIMS_MAX / 8) /* refused claims of one namespace */
 
 struct entry {
 	struct scheduler_name claim;
@@ -38,7 +39,9 @@ struct scheduler_claims {
 	uint64_t deadline;     /* ns */
 	struct entry *entries; /* SCHEDULER_CLAIMS_MAX */
 	size_t n;
-	bool left_out; /* there was no room for a claim: list all again later */
+	bool left_out;	   /* there was no room for a claim ... */
+	bool gone;	   /* ... and another one has left its place since */
+	unsigned int done; /* claims and pods since the watches were looked at */
 };
 
 /* --- conditions ----------------------------------------------------------- */
@@ -131,17 +134,24 @@ static void update(struct scheduler_claims *claims, struct entry *entry,
 
 /* Make room for a claim. Claims whose pods are to be evicted take the place of refused ones: a
  * drain waits for them, and any user can make many claims that are refused. */
-static bool make_room(struct scheduler_claims *claims, const struct scheduler_claim_wish *wish)
+static bool make_room(struct scheduler_claims *claims, const char *ns,
+		      const struct scheduler_claim_wish *wish)
 {
-	if (claims->n < SCHEDULER_CLAIMS_MAX)
+	struct entry *refused = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < claims->n; i++)
+		if (!claims->entries[i].wish.evict) {
+			refused = &claims->entries[i];
+			n += strcmp(refused->claim.ns, ns) == 0;
+		}
+	if (claims->n < SCHEDULER_CLAIMS_MAX && (wish->evict || n < REFUSED_MAX))
 		return true;
 	claims->left_out = true;
-	for (size_t i = 0; wish->evict && i < claims->n; i++)
-		if (!claims->entries[i].wish.evict) {
-			forget(claims, &claims->entries[i]);
-			return true;
-		}
-	return false;
+	if (!wish->evict || !refused)
+		return false;
+	forget(claims, refused);
+	return true;
 }
 
 static void on_claim(void *ctx, struct json_object *object, bool gone)
@@ -156,11 +166,13 @@ static void on_claim(void *ctx, struct json_object *object, bool gone)
 	scheduler_claims_read(object, &wish);
 	entry = find(claims, name.uid);
 	if (gone || (!wish.evict && !wish.refused)) {
-		if (entry)
+		if (entry) {
 			forget(claims, entry);
+			claims->gone = true;
+		}
 		return;
 	}
-	if (!entry && !make_room(claims, &wish))
+	if (!entry && !make_room(claims, name.ns, &wish))
 		return;
 	if (!entry) {
 		entry = &claims->entries[claims->n++];
@@ -284,6 +296,7 @@ static int handle_pod(struct scheduler_claims *claims, struct json_object *consu
 	struct scheduler_name pod;
 	int r;
 
+	claims->done++;
 	if (!path)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	if (strcmp(stow_kube_text(consumer, "resource"), "pods") != 0 ||
@@ -367,12 +380,15 @@ static void plan(struct scheduler_claims *claims, struct entry *entry, int r)
 }
 
 /* Handle a claim that is due. Events arrive during calls, and move entries: work on a copy. */
-static void handle_due(struct scheduler_claims *claims, size_t at)
+static void handle_due(struct scheduler_claims *claims, struct entry *entry)
 {
-	struct entry copy = claims->entries[at], *entry;
+	struct entry copy = *entry;
 	unsigned long events = copy.events;
 	struct stow_err err = { 0 };
-	int r = handle(claims, &copy, &err);
+	int r;
+
+	claims->done++;
+	r = handle(claims, &copy, &err);
 
 	if (r < 0 && r != -EAGAIN && r != -ECANCELED) {
 		atomic_fetch_add(&claims->work->failures, 1);
@@ -386,20 +402,32 @@ static void handle_due(struct scheduler_claims *claims, size_t at)
 		return;
 	if (r == 0 && !copy.wish.evict && !copy.wish.refused && entry->events == events) {
 		forget(claims, entry);
+		claims->gone = true;
 		return;
 	}
 	plan(claims, entry, r);
 }
 
+/* Find the claim that is due first, so that each has its turn however many there are. */
+static struct entry *find_first(struct scheduler_claims *claims)
+{
+	struct entry *first = claims->n ? claims->entries : NULL;
+
+	for (size_t i = 1; i < claims->n; i++)
+		if (claims->entries[i].not_before < first->not_before)
+			first = &claims->entries[i];
+	return first;
+}
+
 uint64_t scheduler_claims_look(struct scheduler_claims *claims)
 {
-	uint64_t wait, now;
 	struct stow_err err = { 0 };
+	struct entry *first;
+	uint64_t wait, now;
 	int64_t next;
-	int done = 0;
 
-	if (claims->left_out && claims->n < SCHEDULER_CLAIMS_MAX) {
-		claims->left_out = false;
+	if (claims->left_out && claims->gone) {
+		claims->left_out = claims->gone = false;
 		stow_kube_follow_again(&claims->follow);
 	}
 	next = stow_kube_follow_look(&claims->follow, &err);
@@ -409,14 +437,15 @@ uint64_t scheduler_claims_look(struct scheduler_claims *claims)
 		stow_log(STOW_LOG_WARNING, "claims cannot be followed", stow_why(&err));
 	wait = next < 0 ? STOW_SECOND : (uint64_t)next;
 	now = stow_clock_boot();
-	for (size_t i = 0; i < claims->n && done < AT_ONCE; i++)
-		if (claims->entries[i].not_before > now) {
-			wait = STOW_MIN(wait, claims->entries[i].not_before - now);
-		} else if (scheduler_work_leads(claims->work, NULL) == 0) {
-			handle_due(claims, i);
-			done++;
-		}
-	return done ? 0 : wait;
+	claims->done = 0;
+	while (claims->done < AT_ONCE && (first = find_first(claims)) != NULL) {
+		if (first->not_before > now)
+			return claims->done ? 0 : STOW_MIN(wait, first->not_before - now);
+		if (scheduler_work_leads(claims->work, NULL) < 0)
+			break;
+		handle_due(claims, first);
+	}
+	return claims->done ? 0 : wait;
 }
 
 /* --- making and freeing --------------------------------------------------- */
@@ -447,7 +476,7 @@ void scheduler_claims_reset(struct scheduler_claims *claims)
 	stow_kube_follow_stop(&claims->follow);
 	claims->follow.not_before = 0;
 	claims->n = 0;
-	claims->left_out = false;
+	claims->left_out = claims->gone = false;
 }
 
 void scheduler_claims_free(struct scheduler_claims *claims)

@@ -237,6 +237,21 @@ def check_restart(folder, certificates):
         bench.binds("the next agent", "stays", shares)
 
 
+def check_crowd(folder, certificates):
+    """One namespace has more claims on this machine than the agent remembers of one."""
+    with Bench(folder, "crowd", certificates) as bench:
+        allocation = {"devices": {"results": [{"driver": "numastow.io", "pool": "m", "device": "node0", "request": "main",
+                                               "shareID": str(uuid.uuid4())}]}}
+        for n in range(1025):
+            bench.api.make("resourceclaims", "crowd", {"metadata": {"name": f"c{n}"}, "spec": {},
+                                                       "status": {"allocation": allocation}})
+        bench.start()
+        check("it says that it leaves out some", bench.program.wait(
+            "too many claims: some are not prepared before their pods are bound"), bench.program.so_far()[-3:])
+        bench.make("db")
+        bench.binds("a claim of another one", "db", bench.allocate("db", "node0"))
+
+
 def check_gate(folder, certificates):
     with Bench(folder, "gate", certificates) as bench:
         bench.api.gates.discard("DRADeviceBindingConditions")
@@ -288,7 +303,7 @@ def check_rights(folder, certificates):
 with Temp() as temp:
     os.makedirs(f"{temp}/tls")
     make_certificates(f"{temp}/tls")
-    parts = [check_life, check_refusals, check_others, check_restart, check_gate, check_rights]
+    parts = [check_life, check_refusals, check_others, check_restart, check_crowd, check_gate, check_rights]
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(part, temp, f"{temp}/tls") for part in parts]:
             done.result()

@@ -243,13 +243,35 @@ def check_crowds(folder, certificates):
             bench.add_claim(f"c{n}", [], REFUSED)
         marked = bench.add_pod("marked", claimed("z"), phase="Running")
         bench.add_claim("z", [marked], EVICT)
-        bench.start("--prepare-deadline", "1h")
+        owned = bench.add_pod("owned", claimed("c", ownerReferences=OWNER), ns="y")
+        bench.add_claim("c", [owned], REFUSED, ns="y")
+        bench.start("--prepare-deadline", "1s")
         check("another namespace's pod gets its template", eventually(lambda: [ns for ns, _ in bench.templates()] == ["x"]),
               bench.templates())
         check("a pod that is to be evicted is", eventually(lambda: ("x", "marked") not in bench.api.all("pods")))
+        check("another namespace's pod is placed anew", eventually(lambda: ("y", "owned") not in bench.api.all("pods")))
         del bench.api.refuse_creates["resourceclaimtemplates", "a"]
         check("without the quota more than were remembered get theirs", eventually(lambda: len(bench.templates()) > 40),
               len(bench.templates()))
+
+
+def check_turns(folder, certificates):
+    """Refused claims that many pods share are looked at again and again; whoever came later has a turn before."""
+    with Bench(folder, "turns", certificates) as bench:
+        def slow(_handler, method, path):
+            if method == "GET" and "/namespaces/a/pods/" in path:
+                time.sleep(0.15)
+            return False
+
+        bench.api.faults.append(slow)
+        pods = [bench.add_pod(f"p{n}", claimed("none"), ns="a") for n in range(20)]
+        for n in range(21):
+            bench.add_claim(f"c{n}", pods, REFUSED, ns="a")
+        bench.start("--prepare-deadline", "1s")
+        check("they are looked at", eventually(lambda: any("/namespaces/a/pods/" in path for _, path in bench.api.requests)))
+        marked = bench.add_pod("marked", claimed("z"), phase="Running")
+        bench.add_claim("z", [marked], EVICT)
+        check("a pod that is to be evicted is", eventually(lambda: ("x", "marked") not in bench.api.all("pods")))
 
 
 def check_refused(folder, certificates):
@@ -350,8 +372,8 @@ def check_hanging(folder, certificates):
 with Temp() as temp:
     os.makedirs(f"{temp}/tls")
     make_certificates(f"{temp}/tls")
-    parts = [check_templates, check_evictions, check_strange_conditions, check_strange_claims, check_crowds, check_refused,
-             check_leadership, check_away, check_hanging]
+    parts = [check_templates, check_evictions, check_strange_conditions, check_strange_claims, check_crowds, check_turns,
+             check_refused, check_leadership, check_away, check_hanging]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(part, temp, f"{temp}/tls") for part in parts]:
             done.result()

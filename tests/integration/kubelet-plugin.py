@@ -447,8 +447,33 @@ def check_hostile(folder, certificates):
                       "\n" not in answer.error and not answer.devices, answer.error)
             bench.consistent(2)
             same(f"what the other claim has: {what}", bench.cpus(), [0, 1])
+        check_many(bench, kubelet)
         same("nothing was written elsewhere", elsewhere(bench.machine), before)
         check_dribble(bench, kubelet)
+
+
+def check_many(bench, kubelet):
+    """One pod can have any number of claims, of 32 devices each, that ask for nothing."""
+    names = []
+    for n in range(33):
+        item = allocated(1, mode="shared")
+        one = {**item["status"]["allocation"]["devices"]["results"][0], "consumedCapacity": {}}
+        item["metadata"].update(uid=f"{UID[:-2]}{n:03}", name=f"many{n}")
+        item["status"]["allocation"]["devices"]["results"] = [
+            {**one, "shareID": f"{SHARE[:-4]}{n:03}{i:02}"} for i in range(32)]
+        bench.claims[f"many{n}"] = item
+        names.append(dra.Claim(namespace="team", uid=item["metadata"]["uid"], name=f"many{n}"))
+    errors = [value.error for value in kubelet.prepare(names=names).values()]
+    check("a namespace has at most 1,024 devices of a machine", sum(map(bool, errors)) == 2 and
+          "the claims of namespace team have 1024 devices" in max(errors), max(errors))
+    same("what is there is prepared again", kubelet.prepare(names=names[:1])[names[0].uid].error, "")
+    bench.claims["db3"] = allocated(3, node=0, mode="shared")
+    bench.claims["db3"]["metadata"]["namespace"] = "others"
+    other = dra.Claim(namespace="others", uid=f"{UID}3", name="db3")
+    same("another namespace has its own", kubelet.prepare(names=[other])[other.uid].error, "")
+    uids = [name.uid for name in [*names, other]]
+    same("all are unprepared", kubelet.unprepare(uids=uids), dict.fromkeys(uids, ""))
+    bench.consistent(2)
 
 
 def check_dribble(bench, kubelet):
@@ -650,6 +675,25 @@ def check_conditions(folder, certificates):
         same("it has no conditions", bench.conditions(3), {})
         check("metrics", eventually(lambda: "\nnumastow_agent_claim_conditions_failures_total 1\n" in
                                     metrics_of(bench.program)), metrics_of(bench.program)[-800:])
+
+
+def check_flood(folder, certificates):
+    """One namespace's refused claims have a part of the conditions only: a drain waits for those of others."""
+    with Bench(folder, "flood", certificates) as bench:
+        names = []
+        for n in range(140):
+            bench.claims[f"bad{n}"] = allocated(1, mode="nonsense")
+            bench.claims[f"bad{n}"]["metadata"].update(uid=f"{UID[:-2]}{n:03}", name=f"bad{n}")
+            names.append(dra.Claim(namespace="team", uid=f"{UID[:-2]}{n:03}", name=f"bad{n}"))
+        bench.claims["db1"] = allocated(1)
+        bench.start()
+        kubelet = Kubelet(bench).register()
+        errors = kubelet.prepare(names=names)
+        check("many claims are refused", all(value.error for value in errors.values()), errors)
+        same("one is prepared", kubelet.prepare(1)[f"{UID}1"].error, "")
+        # They are looked at in this order.
+        check("it has conditions", eventually(lambda: bench.conditions(1) == IN_PLACE), bench.claims["db1"])
+        same("128 of the refused ones have", sum("devices" in item["status"] for item in bench.claims.values()), 129)
 
 
 def check_full(folder, certificates):
@@ -1044,7 +1088,7 @@ def main():
         os.makedirs(certificates)
         make_certificates(certificates)
         names = sys.argv[1:] or ["life", "update", "refusals", "hostile", "sockets", "waits", "health", "connection", "reload",
-                                 "conditions", "full", "resized", "wrong_answer", "conflict", "gone", "drain",
+                                 "conditions", "flood", "full", "resized", "wrong_answer", "conflict", "gone", "drain",
                                  "locked", "killed", "killed_anywhere"]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(globals()[f"check_{name}"], folder, certificates) for name in names]:
