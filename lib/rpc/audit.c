@@ -7,6 +7,8 @@
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 
+static struct stow_log_peers refusals = STOW_LOG_PEERS(STOW_LOG_BURST, STOW_LOG_INTERVAL);
+
 static bool changes(const struct stow_audit *audit, const char *method)
 {
 	for (size_t i = 0; audit->changing[i]; i++)
@@ -27,11 +29,18 @@ void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *end
 	unsigned int code = ended->err ? stow_status_of_errno(ended->err->code) : 0;
 	bool refused = ended->err && ended->err->code == EACCES;
 	const struct stow_rpc_peer *peer = ended->peer;
-	char caller[300];
+	char caller[300], key[512];
+	uint64_t times = 0;
 
 	count(audit, ended, code);
 	if (!refused && !changes(audit, ended->method))
 		return;
+	if (refused) {
+		stow_rpc_peer_key(peer, key, sizeof(key));
+		times = stow_log_may_peer(&refusals, key, strlen(key));
+		if (!times)
+			return;
+	}
 	if (peer->local)
 		snprintf(caller, sizeof(caller), "uid %u, pid %d%s", (unsigned int)peer->uid,
 			 (int)peer->pid, peer->same_namespaces ? "" : ", in a container");
@@ -47,7 +56,8 @@ void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *end
 		 stow_text("caller", caller), stow_text("address", peer->address),
 		 stow_text("request", ended->request), stow_text("code", stow_status_name(code)),
 		 stow_text("result", ended->err ? ended->err->msg : ended->result),
-		 stow_number("duration_us", ended->duration / 1000));
+		 stow_number("duration_us", ended->duration / 1000),
+		 refused ? stow_number("times", times) : (struct stow_field){ 0 });
 }
 
 void stow_audit_render(FILE *out, const char *name, const struct stow_audit *audit)

@@ -11,16 +11,12 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "rpc/descriptors.h"
 #include "rpc/guard.h"
 #include "rpc/log.h"
-
-#define LOGGED_MAX 64		      /* addresses whose last line is remembered */
-#define PAUSE	   (10 * STOW_SECOND) /* between two lines about one address */
 
 typedef int (*handshake_fn)(SSL *);
 
@@ -32,14 +28,7 @@ static _Thread_local struct {
 	char subject[160], reason[128];
 } last;
 
-/* When an address was last logged, and how many lines were suppressed since. */
-static struct {
-	struct rpc_identity who;
-	uint64_t time;
-	uint64_t suppressed;
-} logged[LOGGED_MAX];
-static uint64_t suppressed; /* lines suppressed because there was no free slot */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct stow_log_peers logged = STOW_LOG_PEERS(1, 10 * STOW_SECOND);
 
 void rpc_handshake_forget(void)
 {
@@ -96,46 +85,16 @@ __attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
 
 /* --- logging -------------------------------------------------------------- */
 
-/* Return whether a line may be logged now; *ret_times: how many events it stands for. */
-static bool may_log(const struct rpc_identity *who, uint64_t *ret_times)
-{
-	uint64_t now = stow_clock_monotonic();
-	size_t at = 0;
-	bool known, may;
-
-	pthread_mutex_lock(&lock);
-	for (size_t i = 0; i < LOGGED_MAX; i++) {
-		if (memcmp(&logged[i].who, who, sizeof(*who)) == 0 && logged[i].time) {
-			at = i;
-			break;
-		}
-		if (logged[i].time < logged[at].time)
-			at = i;
-	}
-	known = memcmp(&logged[at].who, who, sizeof(*who)) == 0;
-	may = logged[at].time == 0 || now - logged[at].time >= PAUSE;
-	if (may) {
-		*ret_times = 1 + logged[at].suppressed + suppressed;
-		logged[at].who = *who;
-		logged[at].time = now;
-		logged[at].suppressed = suppressed = 0;
-	} else if (known) {
-		logged[at].suppressed++;
-	} else {
-		suppressed++;
-	}
-	pthread_mutex_unlock(&lock);
-	return may;
-}
-
 static void log_refused(int fd)
 {
 	struct rpc_identity who;
 	char address[64];
 	uint64_t times;
 
-	if (!rpc_guard_refused(fd, RPC_REFUSED_HANDSHAKE, &who, address, sizeof(address)) ||
-	    !may_log(&who, &times))
+	if (!rpc_guard_refused(fd, RPC_REFUSED_HANDSHAKE, &who, address, sizeof(address)))
+		return;
+	times = stow_log_may_peer(&logged, &who, sizeof(who));
+	if (!times)
 		return;
 	stow_log(STOW_LOG_WARNING, last.of_certificate ? "certificate refused" : "handshake failed",
 		 stow_text("address", address), stow_text("certificate", last.subject),

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "base/read.h"
 #include "base/text.h"
 #include "base/timestamp.h"
@@ -56,20 +57,59 @@ static void put_time(FILE *f)
 	fputs(stow_timestamp_fraction(stow_clock_wall(), 3, buf), f);
 }
 
-uint64_t stow_log_may(struct stow_log_limit *limit)
+static uint64_t may(struct stow_log_limit *limit, uint64_t burst, uint64_t interval, uint64_t now)
 {
-	uint64_t now = stow_clock_monotonic(), times = 1 + limit->suppressed;
+	uint64_t times = 1 + limit->suppressed;
 
-	if (!limit->begun || now - limit->begun >= STOW_LOG_INTERVAL) {
+	if (!limit->begun || now - limit->begun >= interval) {
 		limit->begun = now;
 		limit->lines = 0;
 	}
-	if (limit->lines >= STOW_LOG_BURST) {
+	if (limit->lines >= burst) {
 		limit->suppressed++;
 		return 0;
 	}
 	limit->lines++;
 	limit->suppressed = 0;
+	return times;
+}
+
+uint64_t stow_log_may(struct stow_log_limit *limit)
+{
+	return may(limit, STOW_LOG_BURST, STOW_LOG_INTERVAL, stow_clock_monotonic());
+}
+
+uint64_t stow_log_may_peer(struct stow_log_peers *peers, const void *who, size_t size)
+{
+	uint64_t now = stow_clock_monotonic(), times = 0;
+	uint8_t key[sizeof(peers->of[0].who)] = { 0 };
+	size_t at = 0;
+
+	memcpy(key, who, STOW_MIN(size, sizeof(key)));
+	pthread_mutex_lock(&peers->lock);
+	for (size_t i = 0; i < STOW_LOG_PEERS_MAX; i++) {
+		if (memcmp(peers->of[i].who, key, sizeof(key)) == 0) {
+			at = i;
+			break;
+		}
+		if (peers->of[i].limit.begun < peers->of[at].limit.begun)
+			at = i;
+	}
+	if (memcmp(peers->of[at].who, key, sizeof(key)) != 0 &&
+	    (!peers->of[at].limit.begun || now - peers->of[at].limit.begun >= peers->interval)) {
+		peers->suppressed += peers->of[at].limit.suppressed;
+		memcpy(peers->of[at].who, key, sizeof(key));
+		peers->of[at].limit = (struct stow_log_limit){ 0 };
+	}
+	if (memcmp(peers->of[at].who, key, sizeof(key)) != 0)
+		peers->suppressed++;
+	else
+		times = may(&peers->of[at].limit, peers->burst, peers->interval, now);
+	if (times) {
+		times += peers->suppressed;
+		peers->suppressed = 0;
+	}
+	pthread_mutex_unlock(&peers->lock);
 	return times;
 }
 

@@ -19,6 +19,7 @@
  * standard error does.
  */
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -99,6 +100,26 @@ struct stow_log_limit {
 /* Count an event. Return 0 when its line has to be suppressed, otherwise the number of events that
  * the line stands for: this one and those that were suppressed before. */
 uint64_t stow_log_may(struct stow_log_limit *limit);
+
+/* The same for each peer, and with STOW_LOG_PEERS_MAX of them in an interval. Any thread. */
+#define STOW_LOG_PEERS_MAX 64
+#define STOW_LOG_PEERS(lines, time)                                                 \
+	{                                                                           \
+		.lock = PTHREAD_MUTEX_INITIALIZER, .burst = lines, .interval = time \
+	}
+
+struct stow_log_peers {
+	pthread_mutex_t lock;
+	uint64_t burst, interval;
+	uint64_t suppressed; /* events of other peers, since the last line */
+	struct {
+		uint8_t who[64];
+		struct stow_log_limit limit;
+	} of[STOW_LOG_PEERS_MAX];
+};
+
+/* Count an event of a peer; the first bytes of `who` distinguish peers. */
+uint64_t stow_log_may_peer(struct stow_log_peers *peers, const void *who, size_t size);
 
 #define stow_log(level, ...) STOW_LOG_LINE_(level, __VA_ARGS__, { 0 })
 #define STOW_LOG_LINE_(level, message, ...) \

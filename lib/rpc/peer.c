@@ -181,3 +181,19 @@ bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name)
 {
 	return peer->tls && (strcmp(peer->name, name) == 0 || is_among(peer->dns, name));
 }
+
+void stow_rpc_peer_key(const struct stow_rpc_peer *peer, char *ret, size_t size)
+{
+	const char *colon = strrchr(peer->address, ':');
+
+	if (peer->tls)
+		snprintf(ret, size, "%s %s", peer->name,
+			 peer->uris && peer->uris[0] ? peer->uris[0]
+			 : peer->dns && peer->dns[0] ? peer->dns[0]
+						     : "");
+	else if (peer->local)
+		snprintf(ret, size, "%lu", (unsigned long)peer->uid);
+	else
+		snprintf(ret, size, "%.*s", colon ? (int)(colon - peer->address) : 0,
+			 peer->address);
+}

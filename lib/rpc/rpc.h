@@ -108,6 +108,9 @@ struct stow_rpc_peer {
 bool stow_rpc_peer_has_uri(const struct stow_rpc_peer *peer, const char *uri);
 /* Return whether `name` is the certificate's common name or one of its DNS names. */
 bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name);
+/* Identify a caller, where callers share something: by its certificate's names, its user, or else
+ * by its address without the port. */
+void stow_rpc_peer_key(const struct stow_rpc_peer *peer, char *ret, size_t size);
 
 /* The message with which a server ends a stream, as UNAVAILABLE, when the connection has reached
  * its age limit or the CA has changed: not a failure, connect again. */

@@ -13,21 +13,6 @@
 #include "scheduler/service/explain_queue.h"
 #include "scheduler/service/service.h"
 
-/* Identify a caller by its certificate's names, or else by its address without the port. */
-static void name_caller(const struct stow_rpc_peer *peer, char *ret, size_t size)
-{
-	const char *colon = strrchr(peer->address, ':');
-
-	if (peer->tls)
-		snprintf(ret, size, "%s %s", peer->name,
-			 peer->uris && peer->uris[0] ? peer->uris[0] : "");
-	else if (peer->local)
-		snprintf(ret, size, "%lu", (unsigned long)peer->uid);
-	else
-		snprintf(ret, size, "%.*s", colon ? (int)(colon - peer->address) : 0,
-			 peer->address);
-}
-
 bool scheduler_explain_queue_insert(struct scheduler_explain_queue *queue,
 				    struct explain_waiting *w)
 {
@@ -130,7 +115,7 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 	w->call = call;
 	w->response = response;
 	w->size = sizeof(*w) + protobuf_c_message_get_packed_size(&in->base);
-	name_caller(stow_rpc_peer(call), w->caller, sizeof(w->caller));
+	stow_rpc_peer_key(stow_rpc_peer(call), w->caller, sizeof(w->caller));
 	pthread_mutex_lock(&queue->lock);
 	runs = queue->runs;
 	if (runs)
