@@ -24,6 +24,7 @@ struct scheduler_fence {
 	bool lift, revoke;
 	enum { QUEUED, STORING, STANDING } step;
 	struct stow_idset after; /* all fences of the machine, as they are being stored */
+	char caller[512];
 	PbFenceResponse response;
 };
 
@@ -219,8 +220,19 @@ static struct scheduler_fence *fence_new(struct scheduler *s, struct stow_rpc_ca
 	fence->scheduler = s;
 	fence->call = call;
 	fence->lift = lift;
+	stow_rpc_peer_key(stow_rpc_peer(call), fence->caller, sizeof(fence->caller));
 	pb_fence_response__init(&fence->response);
 	return fence;
+}
+
+/* Return whether the caller of a Fence has as many that wait as are left for all others. */
+static bool has_its_share(const struct scheduler *s, const struct scheduler_fence *fence)
+{
+	size_t its = 0;
+
+	for (const struct scheduler_fence *f = s->fences; f; f = f->next)
+		its += !f->lift && strcmp(f->caller, fence->caller) == 0;
+	return its > 0 && its + s->n_fences >= FENCES_MAX;
 }
 
 /* The common part of Fence and Unfence: check the request, and queue it. */
@@ -239,8 +251,8 @@ static int change(struct stow_rpc_call *call, struct scheduler *s, const char *n
 	if (r == 0 && lift && machine->draining &&
 	    stow_idset_intersects(machine->draining, &fence->numa))
 		r = scheduler_drains_in_the_way(s, machine, err);
-	if (r == 0 && !lift && s->n_fences >= FENCES_MAX)
-		r = stow_err_set(err, EAGAIN, "%d calls of Fence wait already", FENCES_MAX);
+	if (r == 0 && !lift && has_its_share(s, fence))
+		r = stow_err_set(err, EAGAIN, "too many calls of Fence of this caller wait");
 	if (r == 0)
 		queue(s, fence);
 	stow_lock_give(&s->fleet->lock);
