@@ -290,10 +290,11 @@ static void on_received(struct rpc_tag *tag, bool ok)
 	struct stow_rpc_call *call = container_of(tag, struct stow_rpc_call, received);
 
 	if (call->in) {
-		atomic_store(&call->whole, true);
+		bool first = !atomic_exchange(&call->whole, true);
+
 		call->in_size = grpc_byte_buffer_length(call->in);
 		if (call->connection)
-			rpc_connection_received(call->connection, call->in_size);
+			rpc_connection_received(call->connection, call->in_size, first);
 		message_in(call);
 	} else if (call->server && !grpc_call_failed_before_recv_message(call->call)) {
 		struct stow_err err;

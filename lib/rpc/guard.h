@@ -101,8 +101,8 @@ void rpc_connection_end_refused(struct rpc_connection *connection);
  * counts, too. A peer that does so without end is disconnected, and is not admitted again before
  * that is forgotten. */
 void rpc_connection_reset(struct rpc_connection *connection);
-/* Count a complete message received, or a message sent. */
-void rpc_connection_received(struct rpc_connection *connection, size_t size);
+/* Count a complete message received, which may be the first of its call, or a message sent. */
+void rpc_connection_received(struct rpc_connection *connection, size_t size, bool first);
 void rpc_connection_sent(struct rpc_connection *connection, size_t size);
 /* Count bytes queued, or no longer queued. -ENOBUFS: the peer has too many; then nothing is
  * counted. */

@@ -6,7 +6,8 @@
 #include "rpc/guard_internal.h"
 
 #define LOOK	     (256 << 10) /* bytes: check the sums only in steps of this size */
-#define MESSAGE_COST 1024	 /* bytes around a message: headers, frames, TLS */
+#define CALL_COST    256	 /* bytes around a call's first message: headers, frames, TLS */
+#define MESSAGE_COST 64		 /* ... around any other message */
 #define DRAIN_RATE   4096 /* bytes a second that belong to no message: pings, window updates */
 #define PEER_TIMES   4	  /* all connections of a peer together: this times one's limit */
 #define PARKED	     (10 * RPC_S)
@@ -129,13 +130,20 @@ static void lower(struct rpc_connection *c, int64_t by)
 	atomic_fetch_sub(&c->guard->receiving, was - is);
 }
 
-/* Forget bytes over time, because pings and the like belong to no message. */
+/* Forget bytes over time, because pings and the like belong to no message: so many a second of a
+ * peer, with however many connections. */
 static void drain(struct rpc_connection *c)
 {
 	uint64_t now = stow_clock_monotonic(), then = atomic_load(&c->drained);
+	size_t of_peer = 1;
 
-	if (now - then >= RPC_S && atomic_compare_exchange_strong(&c->drained, &then, now))
-		lower(c, (int64_t)((now - then) / RPC_S * DRAIN_RATE));
+	if (now - then < RPC_S || !atomic_compare_exchange_strong(&c->drained, &then, now))
+		return;
+	pthread_mutex_lock(&rpc_guard_lock);
+	if (c->key->identity.kind != RPC_BY_ADDRESS)
+		of_peer += c->key->n[RPC_CLIENT] + c->key->n[RPC_TRUSTED];
+	pthread_mutex_unlock(&rpc_guard_lock);
+	lower(c, (int64_t)((now - then) / RPC_S * DRAIN_RATE / of_peer));
 }
 
 /* Return whether the connection has received too much. The caller holds the lock. */
@@ -173,9 +181,9 @@ void rpc_guard_use(struct rpc_connection *c, size_t n)
 	pthread_mutex_unlock(&rpc_guard_lock);
 }
 
-void rpc_connection_received(struct rpc_connection *c, size_t size)
+void rpc_connection_received(struct rpc_connection *c, size_t size, bool first)
 {
-	lower(c, (int64_t)(size + size / 8 + MESSAGE_COST));
+	lower(c, (int64_t)(size + size / 128 + (first ? CALL_COST : MESSAGE_COST)));
 }
 
 /* A reader acknowledges what it has read: some bytes for each 32 KiB. */

@@ -35,17 +35,19 @@ struct rpc_keeper {
 	_Atomic uint64_t renewed; /* when the present CA came into use; 0: from the start */
 };
 
-/* End a call whose message does not arrive: it uses memory, and a place. */
+/* End a call whose message does not arrive: it uses memory, and a place. A stream of reflection,
+ * which needs no permission, may have further messages, but no more time. */
 static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call)
 {
 	struct stow_err err;
 
-	if (atomic_load(&call->whole) || atomic_load(&call->late) ||
+	if ((atomic_load(&call->whole) && call->service != &rpc_reflection_service) ||
+	    atomic_load(&call->late) ||
 	    keeper->now - call->started < keeper->limits.request_timeout ||
 	    keeper->now < call->started)
 		return;
 	atomic_store(&call->late, true);
-	stow_err_set(&err, ETIMEDOUT, "the request's message did not arrive within %" PRIu64 " ms",
+	stow_err_set(&err, ETIMEDOUT, "the request was not complete within %" PRIu64 " ms",
 		     keeper->limits.request_timeout / STOW_MILLISECOND);
 	rpc_guard_count(keeper->server->guard, RPC_REFUSED_SLOW);
 	stow_rpc_close(call, &err);

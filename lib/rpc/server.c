@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "rpc/server_internal.h"
 
-#define STREAMS_MAX  1024 /* calls at a time on one connection */
+#define STREAMS_MAX  128  /* calls at a time on one connection */
 #define METADATA_MAX 8192 /* bytes of a call's headers */
 
 /* Calls of one method that the core may hand over before the next request for one. */

@@ -4,6 +4,7 @@
 it leaves no trace. (fleet-hostile.py has messages that are invalid.)
 
 --unit-limit: only more silent connections than the unit allows descriptors, which needs a hard limit of that many."""
+import contextlib
 import gzip
 import json
 import os
@@ -22,7 +23,7 @@ import grpc
 
 from daemons import PATIENCE, free_port, tls
 from fleetlib import (MIB, FakeAgent, Growth, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
-                      numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
+                      logged, numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
 from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, SETTINGS, WINDOW, Peer, announced,
                      field, frame, headers)
@@ -30,6 +31,7 @@ from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING,
 FULL = "--full" in sys.argv[1:]
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
 PER_PEER = 4
+REFUSALS = 2000
 UNIT_LIMIT = 65536  # LimitNOFILE= in numastow-scheduler.service
 
 
@@ -58,7 +60,8 @@ def secure(folder, port):
         with open(f"{folder}/{name}", "rb") as handle:
             return handle.read()
     credentials = grpc.ssl_channel_credentials(read("ca.crt"), read("tls.key"), read("tls.crt"))
-    return grpc.secure_channel(f"127.0.0.1:{port}", credentials, [("grpc.enable_http_proxy", 0)])
+    return grpc.secure_channel(f"127.0.0.1:{port}", credentials, [("grpc.enable_http_proxy", 0),
+                                                                   ("grpc.use_local_subchannel_pool", 1)])
 
 
 def check_names(ca, port):
@@ -150,7 +153,8 @@ def check_address(ca, port):
 
 # --- descriptors ----------------------------------------------------------------------------------
 
-EXPLAIN, WATCH = (f"/numastow.v1.Agent/{m}" for m in ("Explain", "WatchNode"))
+EXPLAIN, WATCH, REPIN = (f"/numastow.v1.Agent/{m}" for m in ("Explain", "WatchNode", "Repin"))
+REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 class Right(threading.Thread):
@@ -413,6 +417,17 @@ def check_number(program):
     other.wait()
 
 
+def check_stream_ends(machine):
+    """A stream that needs no permission has an end, whatever is sent on it."""
+    with start_agent(Machine(f"{machine.path}-2"), "m2", 0, "--request-timeout", "1s") as program:
+        peer = Peer(program.socket)
+        stream = peer.call(REFLECT)
+        peer.say(frame(DATA, 0, stream, announced(2) + b"\x3a\x00" + announced(100)))
+        check("a stream of reflection has an end", peer.hears(b"not complete within 1000 ms") and stream in peer.ended,
+              peer.heard)
+        peer.close()
+
+
 # --- attacks on the agent by another user, on the scheduler with a certificate -------------------
 
 # `where`: the agent's socket, or the scheduler's host and port, the folder of a certificate, and the method to call.
@@ -479,14 +494,56 @@ def resets(where):
     return peers
 
 
-def unacknowledged(where):
-    """Calls without end, of ten bytes each, on connections that never acknowledge the SETTINGS that limit calls."""
-    peers = [Peer(where) for _ in range(8)]
+def small_calls(where, number):
+    """That many calls, of ten bytes each."""
     # The fields of the first enter the table of recent ones (RFC 7541, 6.2.1), from which the others take them.
-    calls = frame(HEADERS, END_HEADERS, 1, headers(methods(where)[0]).replace(b"\0", b"\x40")) + b"".join(
-        frame(HEADERS, END_HEADERS, stream, bytes(range(0xc3, 0xbd, -1))) for stream in range(3, 16000, 2))
+    return frame(HEADERS, END_HEADERS, 1, headers(methods(where)[0]).replace(b"\0", b"\x40")) + b"".join(
+        frame(HEADERS, END_HEADERS, stream, bytes(range(0xc3, 0xbd, -1))) for stream in range(3, 2 * number, 2))
+
+
+def crowd(where):
+    peers = [Peer(where) for _ in range(200)]
     for peer in peers:
-        peer.say(calls)
+        peer.say(small_calls(where, 1000))
+    time.sleep(2)
+    return peers
+
+
+def later(where):
+    """Streams whose second message never ends, beside small ones that are whole."""
+    peers = [Peer(where, settings=struct.pack(">HI", 4, 0x7fffffff)) for _ in range(8)]
+    small = announced(2) + b"\x3a\x00"
+    for peer in peers:
+        peer.sock.settimeout(1)
+        peer.say(frame(WINDOW, 0, 0, struct.pack(">I", 0x7fff0000)))
+    for _ in range(64):
+        for peer in peers:
+            beside, stream = peer.call(REFLECT), peer.call(REFLECT)
+            peer.send(stream, small + announced(4 << 20) + bytes(1 << 20), seconds=0.05)
+            peer.say(frame(DATA, 0, beside, small) * 1000 + frame(DATA, END_STREAM, beside, small))
+            while peer.read(0.001):
+                pass
+    return peers
+
+
+def refusals(where):
+    """Calls without permission, and after a while one more."""
+    peer = Peer(where)
+    for i in range(REFUSALS):
+        stream = peer.ask(REPIN)
+        if i == REFUSALS - 2:
+            time.sleep(6)
+        if i % 32 == 0 or i >= REFUSALS - 2:
+            while stream not in peer.ended and peer.read(PATIENCE):
+                pass
+    return [peer]
+
+
+def unacknowledged(where):
+    """Calls without end, on connections that never acknowledge the SETTINGS that limit calls."""
+    peers = [Peer(where) for _ in range(8)]
+    for peer in peers:
+        peer.say(small_calls(where, 8000))
     time.sleep(1)
     for peer in peers:
         peer.say(frame(PING, 0, 0, bytes(8)))  # they are read now, if not before
@@ -529,8 +586,8 @@ def halves(where):
     return peers
 
 
-ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, readers, pings, settings, resets, unacknowledged, fields,
-                                              halves)}
+ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, later, readers, pings, settings, resets, crowd,
+                                              unacknowledged, fields, halves, refusals)}
 
 
 def attack_until_told(name, *words):
@@ -568,7 +625,8 @@ def asks_anew(program):
 
 
 ON_BOTH = (("calls without an acknowledgement", "unacknowledged", 150), ("header fields without end", "fields", 40),
-           ("512 unfinished messages", "unfinished", 150), ("12000 readers that do not read", "readers", 60),
+           ("200000 calls on 200 connections", "crowd", 150), ("512 unfinished messages", "unfinished", 150),
+           ("512 unfinished messages beside small ones", "later", 150), ("12000 readers that do not read", "readers", 60),
            ("pings whose answers nobody reads", "pings", 150), ("settings without end", "settings", 150),
            ("streams that are reset", "resets", 150), ("half-closed calls and connections", "halves", 150))
 
@@ -596,16 +654,25 @@ def reach(path):
         at = os.path.dirname(at)
 
 
+def check_refusals(program):
+    as_stranger("refusals", program.socket)()
+    lines = logged(program, "request refused")
+    check("refusals without end have a limit of lines", 1 < len(lines) < REFUSALS / 10, len(lines))
+    same("and all are counted", sum(line["times"] for line in lines), REFUSALS)
+
+
 def check_agent(folder):
     machine = Machine(f"{folder}/m")
     with start_agent(machine, "m", 0) as program, channel_to(f"unix:{program.socket}") as channel:
         stub = agent_pb2_grpc.AgentStub(channel)
         check_number(program)
+        check_stream_ends(machine)
         reach(program.socket)
         under_attack(program, asks_anew(program), "3000 silent connections", 150, "silent", program.socket, 3000)
         for what, attack, most in ON_BOTH:
             under_attack(program, asks_anew(program), what, most, attack, program.socket)
         check_gzip(program, stub)
+        check_refusals(program)
 
 
 def places_anew(folder, port):
@@ -616,6 +683,26 @@ def places_anew(folder, port):
             held = stub.Place(scheduler_pb2.PlaceRequest(pods=[pod], confirmed=True), timeout=PATIENCE, wait_for_ready=True)
             stub.Release(scheduler_pb2.ReleaseRequest(ids=[held.reservations[0].id]), timeout=PATIENCE)
     return ask
+
+
+def check_fences(ca, port):
+    """Calls of Fence that wait: those of one caller leave room for those of another."""
+    for name in ("greedy", "modest"):
+        run([CA, "client", ca, name, "drain"], "")
+    with contextlib.ExitStack() as channels:
+        greedy = [scheduler_pb2_grpc.SchedulerStub(channels.enter_context(secure(f"{ca}/client/greedy", port)))
+                  for _ in range(3)]
+        modest = scheduler_pb2_grpc.SchedulerStub(channels.enter_context(secure(f"{ca}/client/modest", port)))
+        pod = scheduler_pb2.PodRequest(name="p", cpus=1, node="good")
+        check("a reservation waits", modest.Place(scheduler_pb2.PlaceRequest(pods=[pod], confirmed=True),
+                                                  timeout=PATIENCE).reservations)
+        fence = scheduler_pb2.FenceRequest(node="good", numa_nodes="0-1")
+        waiting = [stub.Fence.future(fence, timeout=10 * PATIENCE) for stub in greedy for _ in range(100)]
+        check("a caller has no more than its share of waiting fences", eventually(
+            lambda: any(one.done() and one.code() == grpc.StatusCode.ABORTED for one in waiting)))
+        same("and another caller's waits, too", status_of(modest.Fence, fence, timeout=3)[0], "DEADLINE_EXCEEDED")
+        for one in waiting:
+            one.cancel()
 
 
 def check_certificates(folder):
@@ -636,6 +723,7 @@ def check_certificates(folder):
             for what, attack, most in ON_BOTH:
                 under_attack(server, ask, f"{what}, with {whose}", most, attack, where)
         check("the agent has stayed", not good.error, good.error)
+        check_fences(ca, server.port)
         good.close()
 
 

@@ -247,6 +247,32 @@ TEST(watches_are_divided)
 	leave(&late);
 }
 
+/* What is forgotten over time, and beside whole messages, is little, with however many connections.
+ */
+TEST(unfinished_bytes_are_not_forgiven)
+{
+	struct rpc_guard *at = guard();
+	struct visit v[8];
+
+	for (int i = 0; i < 8; i++) {
+		v[i] = come(at);
+		assert_int_equal(show(&v[i], 1), 0);
+		rpc_guard_use(v[i].connection, 40960);
+		atomic_fetch_sub(&v[i].connection->drained, 8 * RPC_S);
+		rpc_guard_use(v[i].connection, 0);
+	}
+	assert_in_range(atomic_load(&at->receiving), 6 * 40960, 8 * 40960);
+	for (int i = 0; i < 8; i++)
+		atomic_fetch_sub(&v[i].connection->drained, 8 * RPC_S);
+	for (int i = 0; i < 100; i++) {
+		rpc_guard_use(v[0].connection, 20);
+		rpc_connection_received(v[0].connection, 10, false);
+	}
+	for (int i = 0; i < 8; i++)
+		leave(&v[i]);
+	assert_int_equal(atomic_load(&at->receiving), 0);
+}
+
 TEST(resets_are_forgotten_at_their_pace)
 {
 	struct rpc_resets resets = { .n = 0, .at = 0 };

@@ -1138,7 +1138,7 @@ BARE(a_request_must_become_whole)
 			 0);
 	await_closed(&reader);
 	assert_int_equal(reader.err.code, ETIMEDOUT);
-	assert_non_null(strstr(reader.err.msg, "did not arrive within 500 ms"));
+	assert_non_null(strstr(reader.err.msg, "was not complete within 500 ms"));
 	stow_rpc_unref(call);
 }
 
