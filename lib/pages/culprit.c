@@ -16,7 +16,7 @@
 #include "pages/holds.h"
 #include "pages/kpages.h"
 
-#define BUDGET	   (UINT64_C(1) << 30) /* pagemap entries in all: seconds */
+#define BUDGET	   (UINT64_C(1) << 30) /* pagemap entries that are read in all: takes seconds */
 #define FRAMES_MAX 4096
 
 void stow_culprits_done(struct stow_culprits *culprits)
@@ -185,7 +185,7 @@ static void proof_done(struct proof *p)
 /* Read what the frames are now, without those that are free by now. */
 static int proof_read(struct proof *p, const uint64_t *pfns, size_t n, struct stow_err *err)
 {
-	struct stow_kpages pages;
+	_cleanup_(stow_kpages_close) struct stow_kpages pages = { -EBADF, -EBADF };
 	int r;
 
 	r = stow_kpages_open(p->root, &pages, err);
@@ -200,8 +200,6 @@ static int proof_read(struct proof *p, const uint64_t *pfns, size_t n, struct st
 		p->inodes[p->n] = page.cgroup;
 		p->frames[p->n++] = (struct stow_frame){ .pfn = pfns[i], .kind = page.kind };
 	}
-	if (r == 0)
-		stow_kpages_close(&pages);
 	return r;
 }
 

@@ -340,6 +340,24 @@ TEST(a_tail_is_its_heads)
 	assert_int_equal(found.list[0].pid, 900);
 }
 
+/* As under lockdown: the files can be opened, and not read. */
+TEST(closes_the_files_that_it_cannot_read)
+{
+	_cleanup_(machine_done) struct machine m;
+	struct stow_culprits found = { 0 };
+	const uint64_t pfns[] = { UINT64_MAX / 2 };
+	int before, after;
+
+	machine_new(&m);
+	frame(m.tree, 0x2000, ANON, m.db);
+	before = dup(m.tree->root->fd);
+	assert_int_equal(stow_culprits_prove(m.tree->root, pfns, 1, &found, NULL), -ERANGE);
+	after = dup(m.tree->root->fd);
+	assert_int_equal(after, before + 1);
+	close(before);
+	close(after);
+}
+
 TEST(looks_at_all_processes_when_the_cgroup_has_none)
 {
 	_cleanup_(machine_done) struct machine m;
