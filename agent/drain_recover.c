@@ -56,9 +56,10 @@ static void on_evict(void *ctx, const struct stow_drain_claim *claims, size_t n)
  * the lock held. */
 static void settle(struct agent_drain_table *table, const struct stow_drain_row *rows, size_t n)
 {
-	struct stow_err why;
+	struct stow_err killed, why;
 
-	stow_err_set(&why, ECANCELED, "the program that ran it was killed; the drain was undone");
+	stow_err_set(&killed, ECANCELED,
+		     "the program that ran it was killed; the drain was undone");
 	for (struct agent_drain *drain = table->list; drain; drain = drain->next) {
 		const struct stow_drain_row *row = NULL;
 
@@ -68,7 +69,7 @@ static void settle(struct agent_drain_table *table, const struct stow_drain_row 
 			if (strcmp(rows[i].id, drain->id) == 0)
 				row = &rows[i];
 		if (!row)
-			agent_drain_note_end(drain, STOW_DRAIN_STEP_FAILED, &why);
+			agent_drain_note_end(drain, STOW_DRAIN_STEP_FAILED, &killed);
 		else if (stow_drain_step_is_end(row->step)) {
 			stow_err_set(&why, abs(row->code), "%s", row->message);
 			agent_drain_note_end(drain, row->step, row->code ? &why : NULL);

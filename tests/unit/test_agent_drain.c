@@ -672,6 +672,30 @@ WITH_AGENT(another_program_took_it_back)
 	assert_int_equal(engine.recovers, 0);
 }
 
+/* One of two rows is gone from the ledger: each drain ends with its own reason. */
+static void ends_of_two(struct setup *s, const char *kept)
+{
+	end_agent(s);
+	hear_nothing();
+	engine.rows[0] = row(ID, STOW_DRAIN_STEP_OFFLINING);
+	engine.rows[1] = row(ID2, STOW_DRAIN_STEP_OFFLINING);
+	engine.n_rows = 2;
+	begin_agent(s);
+	engine.rows[0] = row(kept, STOW_DRAIN_STEP_PARTIAL);
+	engine.rows[0].code = EREMOTEIO;
+	engine.n_rows = 1;
+	agent_drain_recover(s->drains);
+	assert_string_equal(wait_for(s, PB_DRAIN_STEP_PARTIAL)->message, "it was told so");
+	assert_string_equal(wait_for(s, PB_DRAIN_STEP_FAILED)->message,
+			    "the program that ran it was killed; the drain was undone");
+}
+
+WITH_AGENT(each_ends_with_its_own_reason)
+{
+	ends_of_two(s, ID);
+	ends_of_two(s, ID2);
+}
+
 WITH_AGENT(stopping_takes_it_back)
 {
 	struct stow_err err;
