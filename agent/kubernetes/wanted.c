@@ -96,10 +96,10 @@ static int read_drifts(struct agent_publisher *publisher, struct reading *ret)
 		if (drift) {
 			drift->text = text;
 			drift->id = strdup(published.report->containers[i]->id);
-			r = drift->id ? 0 : -ENOMEM;
 		} else {
 			free(text);
 		}
+		r = text && !(drift && drift->id) ? -ENOMEM : 0;
 	}
 	agent_publisher_return(publisher);
 	return r;

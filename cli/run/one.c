@@ -17,7 +17,7 @@
 
 int run_open(struct run *run, const struct run_options *options, struct stow_err *err)
 {
-	bool root;
+	bool grants;
 	int r;
 
 	*run = (struct run){ .options = options };
@@ -25,14 +25,14 @@ int run_open(struct run *run, const struct run_options *options, struct stow_err
 	r = stow_root_open("/", &run->root, err);
 	if (r < 0)
 		return r;
-	root = stow_admin_is_root(run->root); /* who alone gets grants */
-	r = root ? stow_config_read(run->root, &run->config, err)
-		 : stow_config_read_anyway(run->root, &run->config, err);
+	grants = stow_admin_is_root(run->root); /* only root gets grants */
+	r = grants ? stow_config_read(run->root, &run->config, err)
+		   : stow_config_read_anyway(run->root, &run->config, err);
 	if (r >= 0)
 		r = stow_pidref_read(run->root, getpid(), &run->context.self, err);
-	if (r == 0 && root)
+	if (r == 0 && grants)
 		r = stow_may_change(run->root, run->config->mode, err);
-	if (r == 0 && root)
+	if (r == 0 && grants)
 		r = stow_ledger_open(run->root, true, &run->context.ledger, err);
 	run->context.root = run->root;
 	run->context.config = run->config;
@@ -185,7 +185,7 @@ void run_take_back(struct run *run, const char *text)
 	audit(run, "undone", text);
 	if (stow_program_undo(&run->context, run->placed.record, text, &err) < 0)
 		fprintf(stderr, "numastow: %s (numastow gc takes the rest back)\n", err.msg);
-	stow_record_free_ptr(&run->placed.record);
+	stow_record_free(run->placed.record);
 	run->placed.record = NULL;
 }
 
@@ -196,7 +196,7 @@ static int place_granted(struct run *run, struct stow_err *err)
 	int r = place(run, &why);
 
 	if (r < 0) {
-		stow_record_free_ptr(&run->placed.record);
+		stow_record_free(run->placed.record);
 		run->placed.record = NULL;
 		audit(run, "refused", why.msg);
 		add_history(run, "refused", why.msg);

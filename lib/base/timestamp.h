@@ -22,7 +22,7 @@ const char *stow_timestamp_fraction(uint64_t ns, int digits, char buf[static STO
  * Parse a time that is not after `now`, in ns since 1970, as journalctl(1) takes one for --since:
  * "2026-01-31 12:00:00" with a space or "T", with or without the seconds or the time, of the local
  * zone unless "Z" or "+02:00" follows; "12:00" of today; "now", "today", "yesterday"; "1h 30min
- * ago", "-90m"; "@1700000000". -EINVAL: not a time; -ERANGE: before 1970, or after `now`. (What is
- * longer ago than 1970 by an amount of time is 1970.)
+ * ago", "-90m"; "@1700000000". An amount of time that reaches back beyond 1970 gives 1970. -EINVAL:
+ * not a time; -ERANGE: a date before 1970, or after `now`.
  */
 int stow_timestamp_parse(const char *text, uint64_t now, uint64_t *ret_ns, struct stow_err *err);

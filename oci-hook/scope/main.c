@@ -29,6 +29,7 @@
  * (lib/grant/enforce.c). */
 #define TIMEOUT_US (12 * UINT64_C(1000000))
 
+/* Exit codes. NOTHING: systemd does not set the property of any of the units. */
 enum { SET = 0, FAILED = 1, USAGE = 2, NOTHING = 3 };
 
 /* The unit's D-Bus object, and the interface with the properties of its type. */

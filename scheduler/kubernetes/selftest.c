@@ -29,9 +29,9 @@ struct scheduler_selftest {
 	bool runs;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool stopping, bad;  /* bad: the last round has failed */
-	struct stow_err why; /* of that */
-	_Atomic uint64_t back;
+	bool stopping, bad;    /* bad: the last round has failed */
+	struct stow_err why;   /* of that */
+	_Atomic uint64_t back; /* monotonic: when the last round ended */
 };
 
 /* --- one request ---------------------------------------------------------- */
@@ -114,7 +114,7 @@ static int ask(const struct scheduler_selftest *test, struct stow_err *err)
 
 /* --- rounds --------------------------------------------------------------- */
 
-/* Return whether the certificate that is served has not expired: then no client accepts it. */
+/* Return whether the certificate that is served has not expired. No client accepts one that has. */
 static bool is_valid(const struct scheduler_selftest *test, char *why, size_t size)
 {
 	int64_t expires = stow_https_expires(test->options.https);
