@@ -16,6 +16,13 @@
 #include "base/clock.h"
 #include "kube/json.h"
 
+/* A claim that is read from the API server, or waits for others to change. */
+struct reading {
+	const char *uid;
+	bool dropped; /* kubelet has unprepared it meanwhile */
+	struct reading *next;
+};
+
 struct agent_prepare {
 	struct agent_prepare_parts parts;
 	char *pool, *cdi, *hook;
@@ -25,6 +32,7 @@ struct agent_prepare {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool changing;
+	struct reading *readings;
 };
 
 /* Begin to change claims, when no other thread does, but not after `deadline` (monotonic). */
@@ -46,6 +54,27 @@ static int begin_change(struct agent_prepare *prepare, uint64_t deadline, struct
 		prepare->changing = true;
 	pthread_mutex_unlock(&prepare->lock);
 	return r;
+}
+
+static void begin_reading(struct agent_prepare *prepare, struct reading *reading)
+{
+	pthread_mutex_lock(&prepare->lock);
+	reading->next = prepare->readings;
+	prepare->readings = reading;
+	pthread_mutex_unlock(&prepare->lock);
+}
+
+/* Return whether kubelet has unprepared the claim meanwhile. */
+static bool end_reading(struct agent_prepare *prepare, struct reading *reading)
+{
+	struct reading **at = &prepare->readings;
+
+	pthread_mutex_lock(&prepare->lock);
+	while (*at != reading)
+		at = &(*at)->next;
+	*at = reading->next;
+	pthread_mutex_unlock(&prepare->lock);
+	return reading->dropped;
 }
 
 static void end_change(struct agent_prepare *prepare)
@@ -188,6 +217,24 @@ static int take(struct agent_prepare *prepare, const struct stow_claim *claim, u
 	return r < 0 ? stow_err_wrap(err, r, "claim %s/%s", claim->ns, claim->name) : 0;
 }
 
+/* Take the claim when no other thread changes claims; `reading` ends with that. */
+static int change(struct agent_prepare *prepare, const struct stow_claim *claim, uint64_t deadline,
+		  struct reading *reading, bool *ret_refused, struct stow_err *err)
+{
+	int r = begin_change(prepare, deadline, err);
+	bool dropped = end_reading(prepare, reading);
+
+	if (r < 0)
+		return stow_err_wrap(err, r, "claim %s/%s", claim->ns, claim->name);
+	if (dropped)
+		r = stow_err_set(err, ECANCELED, "claim %s/%s: unprepared meanwhile", claim->ns,
+				 claim->name);
+	else
+		r = take(prepare, claim, deadline, ret_refused, err);
+	end_change(prepare);
+	return r;
+}
+
 static void fill(const struct stow_claim *claim, struct agent_prepared *ret)
 {
 	ret->n = claim->n;
@@ -230,12 +277,14 @@ static int prepare_claim(struct agent_prepare *prepare, const struct agent_claim
 			 bool bound, uint64_t timeout, struct agent_prepared *ret,
 			 struct stow_err *err)
 {
+	struct reading reading = { .uid = of->uid };
 	uint64_t deadline = stow_clock_monotonic() + timeout;
 	struct json_object *object = NULL;
 	struct agent_allocation allocation;
 	int r;
 
 	ret->refused = false;
+	begin_reading(prepare, &reading);
 	r = check_name(of, err);
 	if (r == 0)
 		r = agent_policy_check_changes(prepare->parts.policy, err);
@@ -245,15 +294,10 @@ static int prepare_claim(struct agent_prepare *prepare, const struct agent_claim
 		r = agent_exclusive_check(prepare->parts.root, bound ? object : NULL,
 					  &allocation.claim, err);
 	ret->refused = object && is_refusal(r) && (bound || r != -EAGAIN);
-	if (r == 0) {
-		r = begin_change(prepare, deadline, err);
-		if (r < 0) {
-			r = stow_err_wrap(err, r, "claim %s/%s", of->ns, of->name);
-		} else {
-			r = take(prepare, &allocation.claim, deadline, &ret->refused, err);
-			end_change(prepare);
-		}
-	}
+	if (r == 0)
+		r = change(prepare, &allocation.claim, deadline, &reading, &ret->refused, err);
+	else
+		(void)end_reading(prepare, &reading);
 	if (r == 0)
 		fill(&allocation.claim, ret);
 	json_object_put(object);
@@ -330,6 +374,10 @@ int agent_unprepare_share(struct agent_prepare *prepare, const struct agent_clai
 		return 0;
 	(void)begin_change(prepare, UINT64_MAX, NULL);
 	r = drop(prepare, of->uid, share, err);
+	pthread_mutex_lock(&prepare->lock);
+	for (struct reading *at = prepare->readings; at && r >= 0; at = at->next)
+		at->dropped |= strcmp(at->uid, of->uid) == 0;
+	pthread_mutex_unlock(&prepare->lock);
 	end_change(prepare);
 	return r;
 }
