@@ -463,7 +463,8 @@ def check_many(bench, kubelet):
             {**one, "shareID": f"{SHARE[:-4]}{n:03}{i:02}"} for i in range(32)]
         bench.claims[f"many{n}"] = item
         names.append(dra.Claim(namespace="team", uid=item["metadata"]["uid"], name=f"many{n}"))
-    errors = [value.error for value in kubelet.prepare(names=names).values()]
+    # One by one: a call is answered within 20 s, however slow the machine is.
+    errors = [kubelet.prepare(names=[name])[name.uid].error for name in names]
     check("a namespace has at most 1,024 devices of a machine", sum(map(bool, errors)) == 2 and
           "the claims of namespace team have 1024 devices" in max(errors), max(errors))
     same("what is there is prepared again", kubelet.prepare(names=names[:1])[names[0].uid].error, "")
@@ -471,8 +472,8 @@ def check_many(bench, kubelet):
     bench.claims["db3"]["metadata"]["namespace"] = "others"
     other = dra.Claim(namespace="others", uid=f"{UID}3", name="db3")
     same("another namespace has its own", kubelet.prepare(names=[other])[other.uid].error, "")
-    uids = [name.uid for name in [*names, other]]
-    same("all are unprepared", kubelet.unprepare(uids=uids), dict.fromkeys(uids, ""))
+    errors = [kubelet.unprepare(uids=[name.uid])[name.uid] for name in [*names, other]]
+    same("all are unprepared", set(errors), {""})
     bench.consistent(2)
 
 
@@ -698,8 +699,8 @@ def check_flood(folder, certificates):
         bench.claims["db1"] = allocated(1)
         bench.start()
         kubelet = Kubelet(bench).register()
-        errors = kubelet.prepare(names=names)
-        check("many claims are refused", all(value.error for value in errors.values()), errors)
+        errors = [kubelet.prepare(names=[name])[name.uid].error for name in names]
+        check("many claims are refused", all("nonsense" in error for error in errors), errors)
         same("one is prepared", kubelet.prepare(1)[f"{UID}1"].error, "")
         # They are looked at in this order.
         check("it has conditions", eventually(lambda: bench.conditions(1) == IN_PLACE), bench.claims["db1"])
