@@ -54,18 +54,35 @@ ssize_t rpc_ack_recvmsg(rpc_recvmsg_fn next, rpc_acked *acked, int fd, struct ms
 
 /* --- TLS ------------------------------------------------------------------ */
 
+#define UPDATES_MAX 32 /* key updates on one connection: libraries make none, or few in an hour */
+
 typedef int (*read_fn)(SSL *, void *, int);
 typedef int (*write_fn)(SSL *, const void *, int);
 typedef int (*error_fn)(const SSL *, int);
 
 static _Atomic(void *) next_read, next_write, next_error;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int index_of_acked;	   /* SSL_get_ex_data(3) */
-static _Thread_local bool is_held; /* the last SSL_read() of this thread came too early */
+static int index_of_acked, index_of_updates; /* SSL_get_ex_data(3) */
+static _Thread_local int verdict; /* on the last SSL_read() of this thread; 0: the library's */
 
 static void start(void)
 {
 	index_of_acked = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	index_of_updates = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+static uintptr_t updates_of(const SSL *ssl)
+{
+	return (uintptr_t)SSL_get_ex_data(ssl, index_of_updates);
+}
+
+/* Count the peer's key updates: each is 27 bytes, and takes as long as a call. */
+static void look_at_message(int write_p, int version, int content_type, const void *buf, size_t len,
+			    SSL *ssl, void *arg)
+{
+	if (!write_p && content_type == SSL3_RT_HANDSHAKE && len > 0 &&
+	    *(const uint8_t *)buf == SSL3_MT_KEY_UPDATE)
+		SSL_set_ex_data(ssl, index_of_updates, (void *)(updates_of(ssl) + 1));
 }
 
 static unsigned int acked_of(const SSL *ssl)
@@ -81,27 +98,31 @@ __attribute__((visibility("default"))) int SSL_read(SSL *ssl, void *buf, int num
 	unsigned int was = acked_of(ssl), at = was & ~RPC_WROTE;
 	int n;
 
-	is_held = false;
-	if (at >= RPC_ACKED || num <= 0)
-		return next(ssl, buf, num);
-	if (at < RPC_PREFACE) {
+	verdict = 0;
+	SSL_set_msg_callback(ssl, look_at_message);
+	if (at >= RPC_ACKED || num <= 0) {
+		n = next(ssl, buf, num);
+	} else if (at < RPC_PREFACE) {
 		n = next(ssl, buf, STOW_MIN(num, (int)(RPC_PREFACE - at)));
 	} else {
 		n = acknowledge(was, buf, (size_t)num);
-		is_held = n < 0;
+		verdict = n < 0 ? SSL_ERROR_WANT_READ : 0;
 	}
-	if (n > 0)
+	if (n > 0 && at < RPC_ACKED)
 		SSL_set_ex_data(ssl, index_of_acked, (void *)(uintptr_t)(was + (unsigned int)n));
-	return n;
+	if (updates_of(ssl) <= UPDATES_MAX)
+		return n;
+	verdict = SSL_ERROR_SSL; /* the core ends the connection */
+	return -1;
 }
 
 __attribute__((visibility("default"))) int SSL_get_error(const SSL *s, int ret_code)
 {
-	bool held = is_held;
+	int given = verdict;
 
-	is_held = false;
-	if (held)
-		return SSL_ERROR_WANT_READ;
+	verdict = 0;
+	if (given)
+		return given;
 	return ((error_fn)rpc_descriptors_next(&next_error, "SSL_get_error"))(s, ret_code);
 }
 

@@ -10,7 +10,8 @@
  * rest had come before.
  *
  * With TLS, SSL_read(3), SSL_write(3) and SSL_get_error(3) are defined in the program; without, the
- * functions of hooks.c call those below.
+ * functions of hooks.c call those below. SSL_read(3) also ends a connection, of either side, whose
+ * peer updates its key without end.
  */
 
 #include <sys/socket.h>

@@ -5,6 +5,7 @@ it leaves no trace. (fleet-hostile.py has messages that are invalid.)
 
 --unit-limit: only more silent connections than the unit allows descriptors, which needs a hard limit of that many."""
 import contextlib
+import ctypes
 import gzip
 import json
 import os
@@ -25,8 +26,8 @@ from daemons import PATIENCE, free_port, tls
 from fleetlib import (MIB, FakeAgent, Growth, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
                       logged, numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
-from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, SETTINGS, WINDOW, Peer, announced,
-                     field, frame, headers)
+from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, SETTINGS, WINDOW, Peer,
+                     announced, field, frame, headers)
 
 FULL = "--full" in sys.argv[1:]
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
@@ -685,6 +686,31 @@ def places_anew(folder, port):
     return ask
 
 
+def check_key_updates(at, port):
+    """TLS 1.3 lets a peer change its key at any time: not without end, because each takes as long as a call."""
+    lib = ctypes.CDLL("libssl.so.3")
+    for function in (lib.TLS_client_method, lib.SSL_CTX_new, lib.SSL_new):
+        function.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
+    lib.SSL_CTX_use_certificate_chain_file(context, f"{at}/tls.crt".encode())
+    lib.SSL_CTX_use_PrivateKey_file(context, f"{at}/tls.key".encode(), 1)
+    lib.SSL_CTX_set_alpn_protos(context, b"\2h2", 3)
+    tls13 = ctypes.c_void_p(lib.SSL_new(context))
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        lib.SSL_set_fd(tls13, sock.fileno())
+        same("TLS 1.3", (lib.SSL_connect(tls13), lib.SSL_version(tls13)), (1, 0x304))
+        hello = PREFACE + frame(SETTINGS, 0, 0)
+        same("HTTP/2", lib.SSL_write(tls13, hello, len(hello)), len(hello))
+        for _ in range(100):
+            lib.SSL_key_update(tls13, 0)
+            lib.SSL_do_handshake(tls13)
+        peer = Peer.__new__(Peer)
+        peer.sock = sock
+        check("key updates without end: the connection ends", peer.is_dropped(15))  # silent, it would end after 40
+    lib.SSL_free(tls13)
+    lib.SSL_CTX_free(context)
+
+
 def check_fences(ca, port):
     """Calls of Fence that wait: those of one caller leave room for those of another."""
     for name in ("greedy", "modest"):
@@ -723,6 +749,7 @@ def check_certificates(folder):
             for what, attack, most in ON_BOTH:
                 under_attack(server, ask, f"{what}, with {whose}", most, attack, where)
         check("the agent has stayed", not good.error, good.error)
+        check_key_updates(f"{ca}/agent/bad", server.port)
         check_fences(ca, server.port)
         good.close()
 
