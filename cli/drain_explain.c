@@ -50,12 +50,7 @@ static int find_block(struct explained *e, uint64_t id, struct stow_err *err)
 	if (r < 0)
 		return r;
 	e->block = stow_memblocks_find(&e->all, id);
-	if (!e->block)
-		return stow_err_set(err, ENOENT,
-				    "there is no memory block %" PRIu64
-				    "; `numastow blocks` lists them",
-				    id);
-	return 0;
+	return e->block ? 0 : stow_memblocks_missing(&e->all, id, ENOENT, err);
 }
 
 static int find_owners(struct explained *e, struct stow_err *err)

@@ -20,25 +20,13 @@ void online_choice_done(struct online_choice *choice)
 	*choice = (struct online_choice){ 0 };
 }
 
-static int no_block(const struct stow_memblocks *list, uint64_t id, struct stow_err *err)
-{
-	_cleanup_free_ uint64_t *ids = calloc(list->n_blocks, sizeof(*ids));
-	_cleanup_free_ char *all = NULL;
-
-	for (size_t i = 0; ids && i < list->n_blocks; i++)
-		ids[i] = list->blocks[i].id;
-	all = ids ? stow_idlist_format(ids, list->n_blocks) : NULL;
-	return stow_err_set(err, ENOENT, "there is no memory block %" PRIu64 "; there are %.200s",
-			    id, all ? all : "others");
-}
-
 /* Check that all blocks exist, before anything is changed. */
 static int check_there(const struct stow_memblocks *list, const struct online_choice *choice,
 		       struct stow_err *err)
 {
 	for (size_t i = 0; i < choice->n; i++)
 		if (!stow_memblocks_find(list, choice->ids[i]))
-			return no_block(list, choice->ids[i], err);
+			return stow_memblocks_missing(list, choice->ids[i], ENOENT, err);
 	return 0;
 }
 
@@ -76,7 +64,7 @@ static int choose_range(const struct stow_memblocks *list, const char *text,
 				    text, stow_format_size(size, block, sizeof(block)),
 				    first_id * size, last_id * size + (size - 1));
 	if (last_id - first_id >= list->blocks[list->n_blocks - 1].id + 1)
-		return no_block(list, last_id, err);
+		return stow_memblocks_missing(list, last_id, ENOENT, err);
 	ret->ids = calloc(last_id - first_id + 1, sizeof(*ret->ids));
 	if (!ret->ids)
 		return stow_err_sys(err, ENOMEM, "memory blocks");
@@ -118,9 +106,9 @@ static bool zone_fits(const struct stow_memblock *block, enum stow_memblock_zone
 	return zone != STOW_ZONE_MOVABLE || !block->zones[0] || strstr(block->zones, "Movable");
 }
 
-/* Return how gladly a block is taken for a size: 0 first; -1 never. */
-static int rank(const struct stow_memblocks *list, const struct online_asked *asked,
-		const struct stow_memblock *block)
+/* Return in which round a block is taken for a size: 0 or 1; -1: in none. */
+static int round_of(const struct stow_memblocks *list, const struct online_asked *asked,
+		    const struct stow_memblock *block)
 {
 	struct stow_leave_verdict leave;
 
@@ -139,20 +127,21 @@ static int rank(const struct stow_memblocks *list, const struct online_asked *as
 static int too_few(const struct stow_memblocks *list, const struct online_asked *asked, size_t n,
 		   struct stow_err *err)
 {
-	char size[32], nodes[160] = "", node_list[128];
+	char amount[32], size[40], nodes[160] = "", node_list[128];
 
 	if (!stow_idset_empty(&asked->nodes))
-		snprintf(nodes, sizeof(nodes), " of NUMA nodes %s",
+		snprintf(nodes, sizeof(nodes), " of NUMA node %s",
 			 stow_idset_format(&asked->nodes, node_list, sizeof(node_list)));
-	stow_format_size(n * list->block_size, size, sizeof(size));
+	stow_format_size(n * list->block_size, amount, sizeof(amount));
+	snprintf(size, sizeof(size), "%s%s", n ? amount : "no", n ? " of" : "");
 	if (!asked->offline)
-		return stow_err_set(err, ENOSPC, "\"%.64s\": %s of memory%s is offline%s",
-				    asked->what, size, nodes,
+		return stow_err_set(err, ENOSPC, "\"%.64s\": %s memory%s is offline%s", asked->what,
+				    size, nodes,
 				    asked->zone == STOW_ZONE_MOVABLE
 					    ? " and can come online in zone Movable"
 					    : "");
 	return stow_err_set(err, ENOSPC,
-			    "\"%.64s\": %s of memory%s is online and may be able to go offline; "
+			    "\"%.64s\": %s memory%s is online and may be able to go offline; "
 			    "`numastow blocks` says why the rest cannot",
 			    asked->what, size, nodes);
 }
@@ -176,11 +165,11 @@ static int choose_size(const struct stow_memblocks *list, const struct online_as
 	ret->ids = calloc(list->n_blocks + 1, sizeof(*ret->ids));
 	if (!ret->ids)
 		return stow_err_sys(err, ENOMEM, "memory blocks");
-	for (int wanted = 0; wanted <= 1; wanted++)
+	for (int round = 0; round <= 1; round++)
 		for (size_t i = 0; i < list->n_blocks; i++) {
 			size_t at = asked->offline ? list->n_blocks - 1 - i : i;
 
-			if (rank(list, asked, &list->blocks[at]) == wanted)
+			if (round_of(list, asked, &list->blocks[at]) == round)
 				ret->ids[ret->n++] = list->blocks[at].id;
 		}
 	ret->wanted = ret->size / size;
@@ -194,8 +183,6 @@ static int choose_list(const struct stow_memblocks *list, const char *text,
 {
 	int r = stow_idlist_parse(text, &ret->ids, &ret->n, err);
 
-	if (r == 0 && !ret->n)
-		r = stow_err_set(err, EINVAL, "\"\": no memory block is named");
 	return r < 0 ? r : check_there(list, ret, err);
 }
 

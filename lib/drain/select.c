@@ -52,15 +52,6 @@ static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_m
 	return stow_leave_check(all, block, NULL).cause == STOW_LEAVE_BOOT;
 }
 
-static char *all_ids(const struct stow_memblocks *all)
-{
-	_cleanup_free_ uint64_t *ids = calloc(all->n_blocks + 1, sizeof(*ids));
-
-	for (size_t i = 0; ids && i < all->n_blocks; i++)
-		ids[i] = all->blocks[i].id;
-	return ids ? stow_idlist_format(ids, all->n_blocks) : NULL;
-}
-
 static int add_id(struct stow_drain_choice *c, uint64_t id)
 {
 	uint64_t *added = STOW_APPEND(c->ids, c->n_ids);
@@ -75,15 +66,10 @@ static int add_id(struct stow_drain_choice *c, uint64_t id)
 static int check_named(struct stow_drain_plan *plan, uint64_t id, struct stow_err *err)
 {
 	const struct stow_memblock *block = stow_memblocks_find(&plan->all, id);
-	_cleanup_free_ char *list = NULL;
 
-	if (!block) {
-		list = all_ids(&plan->all);
-		return stow_err_set(err, EINVAL,
-				    "blocks: there is no memory block %" PRIu64
-				    "; this machine has %s",
-				    id, list ? list : "others");
-	}
+	if (!block)
+		return stow_err_wrap(err, stow_memblocks_missing(&plan->all, id, EINVAL, err),
+				     "blocks");
 	if (plan->node >= 0 && block->node != plan->node)
 		return stow_err_set(
 			err, EINVAL,
@@ -187,9 +173,10 @@ static int choose_node(struct stow_root *root, const struct stow_drain_spec *spe
 	size_t boot = 0, offline = 0;
 	struct stow_idset nodes;
 	char text[256];
+	int r = stow_root_list_ids(root, NODE_DIR, "node", &nodes, err);
 
-	if (stow_root_list_ids(root, NODE_DIR, "node", &nodes, err) < 0)
-		return -err->code;
+	if (r < 0)
+		return r;
 	if (!stow_idset_has(&nodes, spec->node))
 		return stow_err_set(err, EINVAL,
 				    "node: there is no NUMA node %d; this machine has %s",
@@ -212,6 +199,8 @@ static int choose_node(struct stow_root *root, const struct stow_drain_spec *spe
 		return 0;
 	if (offline && !boot)
 		return stow_err_set(err, EALREADY, "NUMA node %d is offline already", spec->node);
+	if (!boot)
+		return stow_err_set(err, EPERM, "node: NUMA node %d has no memory", spec->node);
 	return stow_err_set(err, EPERM,
 			    "node: NUMA node %d has only boot memory (%zu blocks); only memory "
 			    "that was added later, or is in zone Movable, can be removed",

@@ -3,11 +3,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "base/parse.h"
 #include "node/memblock_internal.h"
 
@@ -53,6 +55,20 @@ static struct stow_memblock *find(const struct stow_memblocks *list, uint64_t id
 const struct stow_memblock *stow_memblocks_find(const struct stow_memblocks *list, uint64_t id)
 {
 	return find(list, id);
+}
+
+int stow_memblocks_missing(const struct stow_memblocks *list, uint64_t id, int errnum,
+			   struct stow_err *err)
+{
+	_cleanup_free_ uint64_t *ids = calloc(list->n_blocks + 1, sizeof(*ids));
+	_cleanup_free_ char *all = NULL;
+
+	for (size_t i = 0; ids && i < list->n_blocks; i++)
+		ids[i] = list->blocks[i].id;
+	all = ids ? stow_idlist_format(ids, list->n_blocks) : NULL;
+	return stow_err_set(err, errnum,
+			    "there is no memory block %" PRIu64 "; this machine has %s", id,
+			    all ? all : "others");
 }
 
 static int list_blocks(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)

@@ -85,6 +85,9 @@ int stow_memblocks_read_states(struct stow_root *root, const struct stow_idset *
 
 /* Return the block with that id, or NULL. */
 const struct stow_memblock *stow_memblocks_find(const struct stow_memblocks *list, uint64_t id);
+/* Set the error that there is no such block, with those that are there. Return -errnum. */
+int stow_memblocks_missing(const struct stow_memblocks *list, uint64_t id, int errnum,
+			   struct stow_err *err);
 
 /* Count the blocks of the node, and how many of them are online; node -1 counts blocks without a
  * node. */

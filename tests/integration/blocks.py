@@ -190,7 +190,7 @@ def mistakes(machine):
         refused(machine, f"{command} of what is over 64 bits", "2^64", command, "99999999999999999999", code=2)
         refused(machine, f"{command} without a list", "which memory is missing", command, code=2)
         refused(machine, f"{command} of two lists", '"5": unexpected argument', command, "4", "5", code=2)
-        refused(machine, f"{command} of a hole names what is there", "there are 0-1,4-8", command, "2")
+        refused(machine, f"{command} of a hole names what is there", "this machine has 0-1,4-8", command, "2")
         for what, words, *argv in (
                 ("a size that is none", "a size such as 4G", "4X"),
                 ("half a block", "memory blocks have 128Mi here", "64M"),
@@ -207,7 +207,7 @@ def mistakes(machine):
         # 8 is offline; 4, 5 and 8 are sure to be able to go, 6 and 7 may.
         refused(machine, f"{command} of more than there is", '"4G": 128Mi of memory is offline' if command == "online"
                 else '"4G": 512Mi of memory is online and may', command, "4G", code=3)
-        refused(machine, f"{command} of more than a node has", "0 of memory of NUMA nodes 0", command, "--node", "0", "128Mi",
+        refused(machine, f"{command} of more than a node has", "no memory of NUMA node 0 is", command, "--node", "0", "128Mi",
                 code=3)
         refused(machine, f"{command} by nobody", "only the machine's root", command,
                 "8" if command == "online" else "4", user=65534)

@@ -281,6 +281,9 @@ WITH_SETUP(bad_input_is_told)
 	refuses(s, (struct stow_drain_spec){ .node = 7 }, EINVAL,
 		"no NUMA node 7; this machine has 0-1");
 	refuses(s, (struct stow_drain_spec){ .node = 0 }, EPERM, "boot memory");
+	tree_mkdir(s->p->t, "/sys/devices/system/node/node2"); /* CPUs only */
+	refuses(s, (struct stow_drain_spec){ .node = 2 }, EPERM, "NUMA node 2 has no memory");
+	tree_remove(s->p->t, "/sys/devices/system/node/node2");
 	refuses(s, (struct stow_drain_spec){ .node = 1, .size = GIB }, ERANGE,
 		"1Gi is more than the 512Mi of NUMA node 1");
 	refuses(s, (struct stow_drain_spec){ .node = -1, .blocks = "1,48" }, EINVAL, "NUMA node");
