@@ -122,13 +122,17 @@ static int list_containers(struct stow_rpc_call *call, void *ctx, const void *re
 	out->containers =
 		stow_rpc_alloc(call, (report->n_containers + 1) * sizeof(*out->containers));
 	all = stow_rpc_alloc(call, (report->n_containers + 1) * sizeof(PbContainer *));
-	for (size_t i = 0; all && i < report->n_containers; i++)
+	if (!out->containers || !all) {
+		agent_publisher_return(local->parts.publisher);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; i < report->n_containers; i++)
 		if (strcmp(report->containers[i]->id, in->page_token) >= 0 &&
 		    wanted(in, report->containers[i]->id))
 			all[n++] = report->containers[i];
 	if (n)
 		qsort(all, n, sizeof(PbContainer *), by_id);
-	for (size_t i = 0; out->containers && i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		PbContainer *container = all[i];
 
 		bytes += pb_container__get_packed_size(container) + 8;

@@ -151,7 +151,7 @@ int cmd_gc(int argc, char **argv)
 	return r >= 0 ? r : gc(rebuild, quiet);
 }
 
-static int which(const char *name)
+static int not_one_container(const char *name)
 {
 	return cli_wrong_usage(name, "name one container%s or use --last",
 			       strcmp(name, "restore") == 0 ? ", --all" : "");
@@ -204,7 +204,7 @@ int cmd_release(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	return last == (argv[optind] != NULL)
-		       ? which("release")
+		       ? not_one_container("release")
 		       : give_back(argv[optind], "released", "numastow release");
 }
 
@@ -251,6 +251,6 @@ int cmd_restore(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (all + last + (argv[optind] != NULL) != 1)
-		return which("restore");
+		return not_one_container("restore");
 	return all ? restore_all() : give_back(argv[optind], "restored", "numastow restore");
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-
 #include "rpc/address.h"
 #include "rpc/log.h"
 #include "rpc/rpc.h"

@@ -79,7 +79,7 @@ static int fill(const struct agent_monitor *monitor, struct message *ret)
 		device->health = health->devices[i].status;
 		device->last_updated_time = (int64_t)(stow_clock_wall() / STOW_SECOND);
 		device->health_check_timeout_seconds = VALID;
-		device->message = monitor->health.devices[i].message;
+		device->message = health->devices[i].message;
 	}
 	ret->response.devices = ret->list;
 	ret->response.n_devices = health->n;

@@ -9,7 +9,7 @@
 
 #define NARROWEST 20 /* columns of a printed text, on however small a screen */
 
-/* Of UTF-8, where each takes one column. */
+/* Return whether a byte begins a character of UTF-8. Each character takes one column. */
 static bool starts_character(char c)
 {
 	return ((unsigned char)c & 0xc0) != 0x80;

@@ -73,7 +73,7 @@ int doctor_rule_irqbalance(struct doctor *d, struct stow_err *err)
 
 /* --- tuned ----------------------------------------------------------------------- */
 
-/* Collect a profile's lines about what numastow sets or examines, too. */
+/* Collect the lines of a profile that set what numastow sets or examines. */
 static void collect(const char *text, char *ret, size_t size)
 {
 	static const char *const words[] = { "numa_balancing", "zone_reclaim_mode",

@@ -79,8 +79,10 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 		out->fitting += fits;
 		if (out->n_nodes < limit) {
 			verdict = stow_rpc_alloc(call, sizeof(*verdict));
-			if (!verdict)
+			if (!verdict) {
+				free(found.shares);
 				return stow_err_set(err, ENOMEM, "out of memory");
+			}
 			pb_node_verdict__init(verdict);
 			verdict->node = stow_rpc_printf(call, "%s", all[m].machine->name);
 			verdict->fits = fits;
@@ -127,7 +129,8 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 		struct stow_found found;
 		struct stow_want want;
 
-		r = stow_want_parse(in->pods[n], in->strategy, &want, err);
+		r = shown ? stow_want_parse(in->pods[n], in->strategy, &want, err)
+			  : stow_err_set(err, ENOMEM, "out of memory");
 		if (r == 0)
 			r = stow_search_fleet(s->fleet, &want, &found, err);
 		if (r < 0)
