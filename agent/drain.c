@@ -8,6 +8,7 @@
 
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
+#include "rpc/copy.h"
 #include "rpc/metrics.h"
 
 /* --- limits --------------------------------------------------------------- */
@@ -153,9 +154,9 @@ static PbDrain *listed(const struct agent_drain *drain)
 	out->id = strdup(drain->id);
 	out->created = drain->created;
 	out->updated = drain->updated;
-	out->spec = drain->spec ? stow_drain_copy(drain->spec) : NULL;
-	out->progress = drain->last ? stow_drain_copy(drain->last) : NULL;
-	out->plan = drain->plan ? stow_drain_copy(drain->plan) : NULL;
+	out->spec = drain->spec ? stow_rpc_message_copy(drain->spec) : NULL;
+	out->progress = drain->last ? stow_rpc_message_copy(drain->last) : NULL;
+	out->plan = drain->plan ? stow_rpc_message_copy(drain->plan) : NULL;
 	return out;
 }
 

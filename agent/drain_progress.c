@@ -7,6 +7,7 @@
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "rpc/copy.h"
 
 #define NOTIFY_EACH (100 * STOW_MILLISECOND) /* ns between two messages of the same step */
 
@@ -47,7 +48,7 @@ struct agent_drain *agent_drain_alloc(struct agent_drain_table *table, const cha
 	drain->ordered = ordered;
 	memcpy(drain->id, id, strnlen(id, STOW_DRAIN_ID_LEN));
 	drain->created = drain->updated = stow_clock_wall();
-	drain->spec = spec ? stow_drain_copy(spec) : NULL;
+	drain->spec = spec ? stow_rpc_message_copy(spec) : NULL;
 	if (spec && !drain->spec) {
 		agent_drain_drop(drain);
 		return NULL;
@@ -77,10 +78,10 @@ void agent_drain_post(struct agent_drain_table *table, PbDrainProgress *message)
 
 PbDrainProgress *agent_drain_last(const struct agent_drain *drain)
 {
-	PbDrainProgress *out = drain->last ? stow_drain_copy(drain->last) : NULL;
+	PbDrainProgress *out = drain->last ? stow_rpc_message_copy(drain->last) : NULL;
 
 	if (out && drain->plan)
-		out->plan = stow_drain_copy(drain->plan);
+		out->plan = stow_rpc_message_copy(drain->plan);
 	return out;
 }
 
@@ -91,7 +92,7 @@ static void send_progress(struct agent_drain *drain, const PbDrainProgress *mess
 	if (drain->call)
 		stow_rpc_send(drain->call, message);
 	if (drain->ordered)
-		agent_drain_post(drain->table, stow_drain_copy(message));
+		agent_drain_post(drain->table, stow_rpc_message_copy(message));
 }
 
 /* Return whether a message may be held back: counts of bytes and blocks may, but not steps,
@@ -162,7 +163,7 @@ void agent_drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
 
 PbDrainProgress *agent_drain_bounded(const PbDrainProgress *progress)
 {
-	PbDrainProgress *message = stow_drain_copy(progress);
+	PbDrainProgress *message = stow_rpc_message_copy(progress);
 
 	if (message && stow_drain_bound(message) < 0)
 		stow_rpc_message_free(STOW_TAKE_PTR(message));

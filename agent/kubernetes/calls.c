@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "kubelet/dra_v1.pb-c.h"
 #include "kubelet/dra_v1beta1.pb-c.h"
+#include "rpc/copy.h"
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 #include "rpc/texts.h"
@@ -328,16 +329,10 @@ static int start(struct job *job, struct stow_err *err)
 static int begin(struct agent_calls *calls, struct stow_rpc_call *call,
 		 const ProtobufCMessage *request, size_t n, struct stow_err *err)
 {
-	size_t size = protobuf_c_message_get_packed_size(request);
-	_cleanup_free_ uint8_t *packed = malloc(size + 1);
 	struct job *job = calloc(1, sizeof(*job));
-	ProtobufCMessage *copy = NULL;
+	ProtobufCMessage *copy = job ? stow_rpc_message_copy(request) : NULL;
 	int r;
 
-	if (packed && job) {
-		protobuf_c_message_pack(request, packed);
-		copy = protobuf_c_message_unpack(request->descriptor, NULL, size, packed);
-	}
 	if (!copy) {
 		free(job);
 		return stow_err_set(err, ENOMEM, "out of memory");

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cli/fleet/fleet.h"
+#include "rpc/copy.h"
 
 #define REDRAW_MS 250 /* at most four redraws per second */
 
@@ -35,21 +36,10 @@ static PbNode **find(struct table *table, const char *name)
 			: NULL;
 }
 
-/* Copy a message, because the stream owns it. */
-static PbNode *copy(const PbNode *node)
-{
-	size_t len = pb_node__get_packed_size(node);
-	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
-
-	if (!bytes)
-		return NULL;
-	pb_node__pack(node, bytes);
-	return pb_node__unpack(NULL, len, bytes);
-}
-
 static int keep(struct table *table, const PbNode *node)
 {
-	PbNode **at = find(table, node->report->name), *new = copy(node);
+	PbNode **at = find(table, node->report->name),
+	       *new = stow_rpc_message_copy(node); /* the stream owns it */
 
 	if (!new)
 		return -ENOMEM;

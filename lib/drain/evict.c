@@ -14,7 +14,7 @@
 
 #define LOOK_EVERY (200 * STOW_MILLISECOND)
 
-/* Return the first of the shares that is in the ledger; `n`: none is. */
+/* Find the first of the shares that is in the ledger. *ret: its index; `n`: there is none. */
 static int find_taken(struct stow_draining *d, const struct stow_drain_claim *claims, size_t n,
 		      size_t *ret, struct stow_err *err)
 {

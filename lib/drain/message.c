@@ -77,18 +77,6 @@ static void *whole(void *message, bool failed)
 	return NULL;
 }
 
-void *stow_drain_copy(const void *message)
-{
-	const ProtobufCMessage *from = message;
-	size_t size = protobuf_c_message_get_packed_size(from);
-	_cleanup_free_ uint8_t *packed = malloc(size + 1);
-
-	if (!packed)
-		return NULL;
-	protobuf_c_message_pack(from, packed);
-	return protobuf_c_message_unpack(from->descriptor, NULL, size, packed);
-}
-
 /* --- culprits ------------------------------------------------------------- */
 
 static PbDrainCulprit *culprit_message(const struct stow_culprit *in, uint64_t block_size,

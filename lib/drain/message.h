@@ -31,8 +31,6 @@ PbDrainProgress *stow_drain_end_message(const char *id, enum stow_drain_step ste
 PbDrainProgress *stow_drain_suspects_message(const struct stow_culprits *suspects, uint64_t block);
 /* Make the message for a row of the ledger; without the name of the machine. */
 PbDrain *stow_drain_row_message(const struct stow_drain_row *row);
-/* Copy any message. */
-void *stow_drain_copy(const void *message);
 
 /* Truncate long lists, and add a note to the plan, so that no message comes near the 4 MiB that a
  * reader accepts. Fails only with -ENOMEM. */

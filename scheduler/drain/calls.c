@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "rpc/copy.h"
 #include "rpc/log.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
-#include "scheduler/fleet/message.h"
 
 #define TIME_MAX (30 * 24 * 3600 * STOW_SECOND)
 
@@ -107,7 +107,7 @@ static PbDrain *make_message(const struct stow_machine *machine, const PbDrainMe
 	if (machine->domain)
 		drain.failure_domain = machine->domain;
 	progress.step = PB_DRAIN_STEP_WAITING;
-	out = stow_message_copy(&drain.base);
+	out = stow_rpc_message_copy(&drain);
 	if (out)
 		stow_texts_clean(&out->base, 4096);
 	return out;

@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "rpc/copy.h"
 #include "rpc/texts.h"
 #include "scheduler/fleet/message.h"
 
@@ -69,7 +70,7 @@ PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in)
 		clean_list(gone);
 	}
 	without.blocks_gone = (char *)(uintptr_t)protobuf_c_empty_string;
-	out = stow_message_copy(&without.base);
+	out = stow_rpc_message_copy(&without);
 	if (out) {
 		cut(out->culprits, &out->n_culprits, SCHEDULER_CULPRITS_MAX);
 		if (out->plan)

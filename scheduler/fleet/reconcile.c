@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/idlist.h"
+#include "rpc/copy.h"
 #include "scheduler/fleet/fleet_internal.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
@@ -94,7 +95,7 @@ static int add_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_
 	message.numa_nodes = numa;
 	message.pod = &pod;
 	message.annotation = annotation;
-	copy = annotation ? stow_message_copy(&message.base) : NULL;
+	copy = annotation ? stow_rpc_message_copy(&message) : NULL;
 	if (copy) {
 		r = stow_reservation_enter(fleet, m, id, copy, ret, err);
 		if (r < 0)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "scheduler/fleet/message.h"
+#include "rpc/copy.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/search/search.h"
 #include "scheduler/service/service.h"
@@ -157,7 +157,7 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 		out->reservations[out->n_reservations++] = shown;
 		/* The reservation stays until all pods were tried, so that the next pod finds
 		 * less room. */
-		copy = stow_message_copy(&shown->base);
+		copy = stow_rpc_message_copy(shown);
 		r = copy ? stow_reservation_add(s->fleet, found.machine,
 						stow_reservation_new_id(s->fleet), copy, &made[n],
 						err)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler/fleet/message.h"
+#include "rpc/copy.h"
 #include "scheduler/service/explain_queue.h"
 #include "scheduler/service/service.h"
 
@@ -107,7 +107,7 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 		return scheduler_explain_now(s, call, in, response, err);
 	w = calloc(1, sizeof(*w));
 	if (w)
-		w->request = stow_message_copy(&in->base);
+		w->request = stow_rpc_message_copy(in);
 	if (!w || !w->request) {
 		waiting_free(w);
 		return stow_err_set(err, ENOMEM, "out of memory");

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler/fleet/message.h"
+#include "rpc/copy.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/search/search.h"
 
@@ -61,7 +61,7 @@ static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 	out->id = strdup(stow_id_format(id, hex));
 	out->node = strdup(found->machine->name);
 	out->numa_nodes = strdup(text);
-	out->pod = stow_message_copy(&pod->base);
+	out->pod = stow_rpc_message_copy(pod);
 	out->annotation = stow_reservation_annotation(id, text, found->machine->name);
 	out->reason = strdup(found->reason);
 	out->expires = stow_now().wall + lifetime;
@@ -162,7 +162,7 @@ int scheduler_group_place(struct scheduler *s, const PbPlaceRequest *in,
 			break;
 		}
 		group->ids[group->n++] = reservation->id;
-		copy = stow_message_copy(&reservation->message->base);
+		copy = stow_rpc_message_copy(reservation->message);
 		if (!copy)
 			r = stow_err_set(err, ENOMEM, "out of memory");
 		else

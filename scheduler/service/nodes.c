@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "scheduler/fleet/message.h"
+#include "rpc/copy.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/service/pages.h"
 #include "scheduler/service/service.h"
@@ -67,7 +67,7 @@ PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers
 	out->reservations = calloc(machine->n_reservations + 1, sizeof(*out->reservations));
 	for (const struct stow_reservation *r = machine->reservations; out->reservations && r;
 	     r = r->next) {
-		PbReservation *copy = r->counted ? NULL : stow_message_copy(&r->message->base);
+		PbReservation *copy = r->counted ? NULL : stow_rpc_message_copy(r->message);
 
 		if (!copy)
 			continue;

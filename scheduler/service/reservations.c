@@ -7,7 +7,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
-#include "scheduler/fleet/message.h"
+#include "rpc/copy.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/service/pages.h"
 #include "scheduler/service/service.h"
@@ -27,7 +27,7 @@ static int by_id(const void *a, const void *b)
 
 static int add(struct page *page, const struct stow_reservation *r)
 {
-	PbReservation *copy = stow_message_copy(&r->message->base), **added;
+	PbReservation *copy = stow_rpc_message_copy(r->message), **added;
 
 	added = copy ? STOW_APPEND(page->out.reservations, page->out.n_reservations) : NULL;
 	if (!added) {

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/idlist.h"
 
+#include "rpc/copy.h"
 #include "scheduler/fleet/fleet.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/report.h"
@@ -130,7 +131,7 @@ static struct stow_reservation *book(struct stow_fleet *fleet, const PbPodReques
 	message.node = found->machine->name;
 	message.pod = (PbPodRequest *)(uintptr_t)pod;
 	message.expires = UINT64_MAX;
-	copy = stow_message_copy(&message.base);
+	copy = stow_rpc_message_copy(&message);
 	if (!copy)
 		exit(1);
 	must(stow_reservation_add(fleet, found->machine, id, copy, &reservation, &err), &err);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "rpc/copy.h"
 #include "scheduler/fleet/message.h"
 
 void report_init(struct report *r, const char *name, uint32_t n_numa, uint32_t cpus,
@@ -83,7 +84,7 @@ struct stow_reservation *report_reserve(struct stow_fleet *fleet, struct stow_ma
 	message.n_parts = 1;
 	message.pod = &pod;
 	message.expires = expires;
-	copy = stow_message_copy(&message.base);
+	copy = stow_rpc_message_copy(&message);
 	assert_non_null(copy);
 	assert_int_equal(stow_reservation_add(fleet, machine, id, copy, &made, NULL), 0);
 	return made;

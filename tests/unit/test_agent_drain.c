@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "drain/internal.h"
 #include "played.h"
+#include "rpc/copy.h"
 #include "rpc/rpc.h"
 
 END_WHEN_A_CHECK_FAILS
@@ -218,7 +219,7 @@ static struct {
 static void hear(void *ctx, const PbDrainProgress *progress)
 {
 	assert_true(heard.n < STOW_ARRAY_SIZE(heard.list));
-	heard.list[heard.n++] = stow_drain_copy(progress);
+	heard.list[heard.n++] = stow_rpc_message_copy(progress);
 }
 
 static void hear_nothing(void)
