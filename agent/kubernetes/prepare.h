@@ -71,8 +71,8 @@ int agent_prepare_before_binding(struct agent_prepare *prepare, const struct age
 				 uint64_t timeout, struct agent_prepared *ret,
 				 struct stow_err *err);
 
-/* Undo agent_prepare(), without the API server; one that is under way fails (-ECANCELED). An unknown
- * claim is success. -EBUSY: one of its containers is running, and nothing has changed. */
+/* Undo agent_prepare(), without the API server; one that is under way fails (-ECANCELED). An
+ * unknown claim is success. -EBUSY: one of its containers is running, and nothing has changed. */
 int agent_unprepare(struct agent_prepare *prepare, const struct agent_claim_name *of,
 		    struct stow_err *err);
 
