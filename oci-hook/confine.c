@@ -5,14 +5,17 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/admin.h"
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "cgroup/hierarchy.h"
 #include "place/config.h"
 
@@ -79,10 +82,42 @@ static int fill_standard(struct stow_err *err)
 	return 0;
 }
 
+/* Lift limits that the shell or the unit that started the runtime may have set: a runtime within
+ * them may start a container, and the hook would be killed in the middle. */
+static void lift_limits(void)
+{
+	static const struct {
+		int resource;
+		rlim_t least;
+	} limits[] = {
+		{ RLIMIT_FSIZE, RLIM_INFINITY }, { RLIMIT_CPU, RLIM_INFINITY },
+		{ RLIMIT_AS, RLIM_INFINITY },	 { RLIMIT_DATA, RLIM_INFINITY },
+		{ RLIMIT_STACK, 8 << 20 },	 { RLIMIT_NOFILE, 1024 },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(limits); i++) {
+		struct rlimit has, want;
+
+		if (getrlimit(limits[i].resource, &has) < 0 || has.rlim_cur >= limits[i].least)
+			continue;
+		want = (struct rlimit){ .rlim_cur = limits[i].least,
+					.rlim_max = STOW_MAX(has.rlim_max, limits[i].least) };
+		if (setrlimit(limits[i].resource, &want) == 0)
+			continue;
+		/* Without root: as far as it may. */
+		has.rlim_cur = STOW_MIN(has.rlim_max, limits[i].least);
+		(void)setrlimit(limits[i].resource, &has);
+	}
+}
+
 int hook_confine(bool makes_partitions, struct stow_err *err)
 {
 	int r;
 
+	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error, and must not kill the hook */
+	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow */
+	signal(SIGCHLD, SIG_DFL); /* if ignored, how a child process ended would be lost */
+	lift_limits();
 	closefrom(3);
 	umask(022);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -22,7 +22,8 @@
 #include "base/err.h"
 #include "base/root.h"
 
-/* Close inherited descriptors except the first three, and open these if they are closed; set
+/* Lift inherited limits of resources, and set the signals that the hook depends on; close inherited
+ * descriptors except the first three, and open these if they are closed; set
  * no_new_privs and umask 022; drop capabilities. `makes_partitions`: the command may make a
  * cpuset partition, and calls hook_confine_by_config() next. */
 int hook_confine(bool makes_partitions, struct stow_err *err);

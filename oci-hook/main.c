@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,7 +39,6 @@ int main(int argc, char **argv)
 		fputs(help, stderr);
 		return 2;
 	}
-	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error, and must not kill the hook */
 	r = hook_call_parse(argc - 1, argv + 1, &call, &err);
 	if (r == 0)
 		r = hook_confine(call.command == HOOK_APPLY, &err);

@@ -7,6 +7,7 @@ The program itself, on this machine: nothing is changed here, because it gets no
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -87,6 +88,25 @@ def closed_at_start():
          (files.get(1), files.get(2)), ("/dev/null", "/dev/null"))
 
 
+def limits(pid):
+    with open(f"/proc/{pid}/limits", encoding="ascii") as handle:
+        return {line[:26].strip(): line[26:47].strip() for line in handle}
+
+
+def lifted():
+    """A shell, or a systemd unit with LimitFSIZE=, has limits for its own programs."""
+    tiny = ["prlimit", "--fsize=4096:", "--stack=262144:", "--as=1000000000:", "--data=500000000:", "--cpu=5:", "--nofile=32:"]
+    process = waiting([*tiny, "env", "--ignore-signal=CHLD", HOOK, "apply"], stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL)
+    now, ignored = limits(process.pid), int(status(process.pid)["SigIgn"], 16)
+    ended(process)
+    wanted = {"Max file size": "unlimited", "Max cpu time": "unlimited", "Max address space": "unlimited",
+              "Max data size": "unlimited", "Max stack size": str(8 << 20), "Max open files": "1024"}
+    same("limits of the shell that started the runtime are lifted", {name: now[name] for name in wanted}, wanted)
+    same("it is not killed for a file that may not grow, and learns how its child processes end",
+         [bool(ignored >> (number - 1) & 1) for number in (signal.SIGXFSZ, signal.SIGCHLD)], [True, False])
+
+
 def ours(**asked):
     return {"numastow.io/" + k.replace("_", "-"): v for k, v in asked.items()}
 
@@ -140,6 +160,7 @@ def main():
     for command in COMMANDS:
         given_up(command)
     closed_at_start()
+    lifted()
     with Temp() as temp:
         os.chmod(temp, 0o755)
         mine = shutil.copy(HOOK, temp)
