@@ -31,6 +31,9 @@ struct agent_machine {
 	struct stow_adoption found; /* containers that never met the hook, at the last collection */
 	int64_t event;		    /* the last counted event of the ledger */
 	bool undelegated;	    /* the lack of nsdelegate was logged */
+	/* Until when each reconciliation looks for threads outside of their cpuset (monotonic, ns):
+	 * a container that had some makes more. */
+	uint64_t confine_until;
 };
 
 /* Open the new ledger after the present one was set aside (`numastow gc --rebuild`), and forget

@@ -9,10 +9,12 @@
 #include "grant/apply.h"
 #include "grant/discover.h"
 #include "grant/gc.h"
+#include "grant/threads.h"
 #include "rpc/log.h"
 
 #define GATHER	       (20 * STOW_MILLISECOND) /* changes within this time become one report */
 #define EVENTS_AT_ONCE 256
+#define CONFINE_TIME   (60 * STOW_SECOND)
 
 void agent_machine_look(struct agent_machine *machine, unsigned int look)
 {
@@ -54,6 +56,21 @@ static void report_problems(struct agent_machine *machine, struct stow_apply_res
 			 stow_text("why", result->problems[i].text));
 	agent_publisher_count(machine->publisher, AGENT_COUNT_PROBLEMS, result->n_problems);
 	stow_apply_result_done(result);
+}
+
+/* Log threads that had CPUs outside of their cpuset, once until none is found for a while. */
+static void report_threads(struct agent_machine *machine, int n)
+{
+	uint64_t now = stow_clock_monotonic();
+
+	if (n <= 0)
+		return;
+	if (now >= machine->confine_until)
+		stow_log(STOW_LOG_NOTICE,
+			 "threads of io_uring might run outside of their container's CPUs: the "
+			 "cpuset decides now",
+			 stow_number("threads", (uint64_t)n));
+	machine->confine_until = now + CONFINE_TIME;
 }
 
 /* --- collecting ----------------------------------------------------------- */
@@ -101,6 +118,7 @@ void agent_machine_collect(struct agent_machine *machine)
 	}
 	if (r < 0)
 		stow_log(STOW_LOG_WARNING, "garbage collection was incomplete", stow_why(&err));
+	report_threads(machine, (int)result.threads);
 	report_problems(machine, &result.problems);
 	report_found(machine, &result.found);
 	if (result.strangers)
@@ -132,6 +150,9 @@ void agent_machine_reconcile(struct agent_machine *machine)
 	if (stow_reconcile_run(machine->reconcile, &machine->context, changes != STOW_CHANGES_MADE,
 			       &result, &err) < 0)
 		stow_log(STOW_LOG_WARNING, "cannot reconcile all containers", stow_why(&err));
+	if (stow_clock_monotonic() < machine->confine_until && changes == STOW_CHANGES_MADE)
+		report_threads(machine,
+			       stow_threads_confine(&machine->context, &result.problems, NULL));
 	report_problems(machine, &result.problems);
 	agent_publisher_set_kubelet_managed(publisher, result.foreign);
 	if (result.ended)

@@ -117,6 +117,10 @@ static int gc(bool rebuild, bool quiet)
 			"numastow: %s, %s: %zu files are not entries of numastow, and were removed "
 			"(folders only if empty)\n",
 			STOW_UNMANAGED_DIR, STOW_PODS_DIR, result.strangers);
+	if (result.threads)
+		printf("threads of io_uring that might run outside of their container's CPUs: %zu, "
+		       "which now may not\n",
+		       result.threads);
 	changed = result.expired + result.undone + result.reclaimed + result.pages > 0;
 	if (changed)
 		cli_audit(&context, "gc", NULL,

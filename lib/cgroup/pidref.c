@@ -12,7 +12,9 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define FORKED_ONLY 0x40 /* PF_FORKNOEXEC in Linux' include/linux/sched.h */
+/* In Linux' include/linux/sched.h. */
+#define IO_WORKER   0x10 /* PF_IO_WORKER */
+#define FORKED_ONLY 0x40 /* PF_FORKNOEXEC */
 
 /* What numastow needs of /proc/PID/stat (proc(5)). */
 struct status {
@@ -67,6 +69,13 @@ int stow_pidref_read(struct stow_root *root, pid_t pid, struct stow_pidref *ret,
 		return stow_err_set(err, ESRCH, "process %d has ended", (int)pid);
 	*ret = (struct stow_pidref){ .pid = pid, .start = status.start };
 	return 0;
+}
+
+bool stow_process_is_io_worker(struct stow_root *root, pid_t tid)
+{
+	struct status status = { 0 };
+
+	return read_status(root, tid, &status, NULL) == 0 && (status.flags & IO_WORKER);
 }
 
 bool stow_process_is_created(struct stow_root *root, pid_t pid)

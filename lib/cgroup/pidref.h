@@ -31,6 +31,10 @@ bool stow_pidref_alive(struct stow_root *root, const struct stow_pidref *ref);
  * has ended, even if another process has its number by now. */
 int stow_pidref_signal(struct stow_root *root, const struct stow_pidref *ref, int signal);
 
+/* Return whether this thread is a worker of an io_uring, which the kernel made. False when it is
+ * not known. */
+bool stow_process_is_io_worker(struct stow_root *root, pid_t tid);
+
 /*
  * Return whether the process is a container's first one while its runtime creates the container: it
  * has executed no program since it was forked (flags in /proc/PID/stat, proc(5)), and its root

@@ -15,6 +15,7 @@
 #define PATH_MOST   4096  /* PATH_MAX: what one openat2(2) takes */
 
 struct pids {
+	const char *file; /* of each cgroup, which lists them */
 	pid_t *list;
 	size_t n;
 };
@@ -107,13 +108,14 @@ static int add_children(struct stow_root *dir, const char *path, const char *bor
 	return r;
 }
 
-/* Add the processes of one cgroup. A threaded cgroup does not list processes; its nearest ancestor
- * that is not threaded lists them. If the start itself is threaded, use its threads instead. */
+/* Add the processes or threads of one cgroup. A threaded cgroup does not list processes; its
+ * nearest ancestor that is not threaded lists them. If the start itself is threaded, use its
+ * threads instead. */
 static int add_cgroup(struct stow_root *dir, const char *path, bool top, struct pids *pids,
 		      struct stow_err *err)
 {
 	struct stow_err why = { 0 };
-	int r = add_file(dir, path, "cgroup.procs", pids, &why);
+	int r = add_file(dir, path, pids->file, pids, &why);
 
 	if (r == -EOPNOTSUPP && top) {
 		r = add_file(dir, path, "cgroup.threads", pids, &why);
@@ -145,11 +147,12 @@ static void make_unique(struct pids *pids)
 	pids->n = n;
 }
 
-int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *border,
-			   pid_t **ret_pids, size_t *ret_n, struct stow_err *err)
+/* List what `file` of the cgroup `path` and of those below it lists. */
+static int list_below(struct stow_root *dir, const char *path, const char *file, const char *border,
+		      pid_t **ret_pids, size_t *ret_n, struct stow_err *err)
 {
 	_cleanup_(folders_done) struct folders folders = { 0 };
-	_cleanup_(pids_done) struct pids pids = { 0 };
+	_cleanup_(pids_done) struct pids pids = { .file = file };
 	int r;
 
 	r = add_cgroup(dir, path, true, &pids, err);
@@ -170,9 +173,24 @@ int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *
 	return 0;
 }
 
+int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *border,
+			   pid_t **ret_pids, size_t *ret_n, struct stow_err *err)
+{
+	return list_below(dir, path, "cgroup.procs", border, ret_pids, ret_n, err);
+}
+
 int stow_cgroup_pids(const struct stow_cgroup *cgroup, pid_t **ret_pids, size_t *ret_n,
 		     struct stow_err *err)
 {
 	return stow_cgroup_pids_below(cgroup->at[STOW_CGROUP_CPUSET].dir, "", NULL, ret_pids, ret_n,
 				      err);
+}
+
+int stow_cgroup_threads(const struct stow_cgroup *cgroup, pid_t **ret_tids, size_t *ret_n,
+			struct stow_err *err)
+{
+	bool v1 = cgroup->at[STOW_CGROUP_CPUSET].version == 1;
+
+	return list_below(cgroup->at[STOW_CGROUP_CPUSET].dir, "", v1 ? "tasks" : "cgroup.threads",
+			  NULL, ret_tids, ret_n, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The processes of a cgroup and of all cgroups below it. */
+/* The processes and the threads of a cgroup and of all cgroups below it. */
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -16,7 +16,11 @@
 int stow_cgroup_pids(const struct stow_cgroup *cgroup, pid_t **ret_pids, size_t *ret_n,
 		     struct stow_err *err);
 
-/* Do the same for the cgroup `path` below `dir`. Skip cgroups below it that have a file named
+/* List the threads instead, by their numbers. */
+int stow_cgroup_threads(const struct stow_cgroup *cgroup, pid_t **ret_tids, size_t *ret_n,
+			struct stow_err *err);
+
+/* List the processes of the cgroup `path` below `dir`. Skip cgroups below it that have a file named
  * `border`; NULL: skip none. */
 int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *border,
 			   pid_t **ret_pids, size_t *ret_n, struct stow_err *err);

@@ -15,7 +15,7 @@
 
 /* --- CPUs --------------------------------------------------------------------- */
 
-static int get(pid_t tid, struct stow_idset *ret)
+int stow_bind_read(pid_t tid, struct stow_idset *ret)
 {
 	struct stow_idset set = { 0 };
 
@@ -56,7 +56,7 @@ int stow_bind_thread(struct stow_root *root, pid_t tid, const struct stow_idset 
 	if (!root->live)
 		return stow_err_set(err, ENOTSUP, "processes are bound on the live machine only");
 	r = set(tid, cpus, err);
-	if (r == 0 && get(tid, ret_cpus) < 0)
+	if (r == 0 && stow_bind_read(tid, ret_cpus) < 0)
 		r = stow_err_set(err, ESRCH, "process %d has ended", (int)tid);
 	return r;
 }
@@ -78,7 +78,7 @@ static int bind_pass(struct stow_root *root, pid_t pid, const struct stow_idset 
 		int r;
 
 		if (stow_parse_u64(e->d_name, INT_MAX, &tid, NULL) < 0 ||
-		    get((pid_t)tid, &has) < 0 || stow_idset_equal(&has, effective))
+		    stow_bind_read((pid_t)tid, &has) < 0 || stow_idset_equal(&has, effective))
 			continue;
 		r = set((pid_t)tid, cpus, err);
 		if (r < 0 && r != -ESRCH)
@@ -94,7 +94,7 @@ int stow_bind_threads(struct stow_root *root, pid_t pid, const struct stow_idset
 	struct stow_idset before = { 0 };
 	int r;
 
-	(void)get(pid, &before);
+	(void)stow_bind_read(pid, &before);
 	r = stow_bind_thread(root, pid, cpus, ret_cpus, err);
 	if (r < 0)
 		return r;

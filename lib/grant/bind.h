@@ -31,6 +31,9 @@ int stow_bind_threads(struct stow_root *root, pid_t pid, const struct stow_idset
 int stow_bind_thread(struct stow_root *root, pid_t tid, const struct stow_idset *cpus,
 		     struct stow_idset *ret_cpus, struct stow_err *err);
 
+/* Read the CPUs on which a thread may run. Return 0 or -errno. */
+int stow_bind_read(pid_t tid, struct stow_idset *ret);
+
 /* Check that the memory nodes of a cgroup can be set for these processes: it has the controller, it
  * is not the topmost, the cgroup above has the nodes, and, unless `others`, no other process is in
  * it or below it. -ENOTSUP, -ERANGE, -EBUSY. */

@@ -11,6 +11,7 @@
 #include "grant/pool.h"
 #include "grant/program_group.h"
 #include "grant/repin_end.h"
+#include "grant/threads.h"
 #include "grant/unmanaged.h"
 
 /* Collect one record, if needed. */
@@ -103,6 +104,8 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 	ret->pages = stow_saturating_sub(before, pages_added(context));
 	stow_first_note(&first, stow_claim_keep_limits(context, first.err));
 	stow_first_note(&first, apply_everything(context, &ret->problems, first.err));
+	r = stow_first_note(&first, stow_threads_confine(context, &ret->problems, first.err));
+	ret->threads = r > 0 ? (size_t)r : 0;
 	return first.code;
 }
 

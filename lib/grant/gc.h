@@ -16,6 +16,7 @@ struct stow_gc_result {
 	size_t unmanaged; /* files of unmanaged containers that ended */
 	size_t strangers; /* files beside them that are no entries (stow_unmanaged_sweep()) */
 	size_t groups;	  /* groups of programs that ended (lib/grant/program_group.h) */
+	size_t threads;	  /* threads that had CPUs outside of their cpuset (lib/grant/threads.h) */
 	uint64_t pages;	  /* hugepages taken out of pools */
 	struct stow_adoption found; /* containers that no hook has seen */
 	struct stow_apply_result problems;

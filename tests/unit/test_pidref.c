@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/helper.h"
 #include "cgroup/pidref.h"
+#include "tree.h"
 
 static pid_t start(void)
 {
@@ -45,6 +46,22 @@ TEST(no_group_and_no_ended_process_is_signalled)
 
 	assert_int_equal(stow_pidref_signal(*state, &none, SIGKILL), -ESRCH);
 	assert_int_equal(stow_pidref_signal(*state, &group, SIGKILL), -ESRCH);
+}
+
+TEST(workers_of_an_io_uring)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+
+	tree_write(t, "/proc/7/stat", "7 (uring) S 1 7 7 0 -1 256 0 0 0 0 0 0 0 0 20 0 1 0 99\n");
+	tree_write(t, "/proc/8/stat",
+		   "8 (iou-wrk-7) S 1 7 7 0 -1 80 0 0 0 0 0 0 0 0 20 0 1 0 99\n");
+	/* A name proves nothing. */
+	tree_write(t, "/proc/9/stat",
+		   "9 (iou-wrk-7) S 1 7 7 0 -1 64 0 0 0 0 0 0 0 0 20 0 1 0 99\n");
+	assert_false(stow_process_is_io_worker(t->root, 7));
+	assert_true(stow_process_is_io_worker(t->root, 8));
+	assert_false(stow_process_is_io_worker(t->root, 9));
+	assert_false(stow_process_is_io_worker(t->root, 10));
 }
 
 static int set_up(void **state)

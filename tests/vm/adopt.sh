@@ -31,15 +31,6 @@ cpus_become()
 	[[ $(cpus "$1") == "$2" ]]
 }
 
-# numbers LIST - "0-2,5" one a line
-numbers()
-{
-	local part
-	for part in ${1//,/ }; do
-		seq "${part%-*}" "${part#*-}"
-	done
-}
-
 # apart LIST LIST - no number is in both
 apart()
 {

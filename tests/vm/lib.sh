@@ -163,6 +163,15 @@ allowed_cpus()
 	status_of "$1" Cpus_allowed_list
 }
 
+# numbers LIST - "0-2,5" one a line
+numbers()
+{
+	local part
+	for part in ${1//,/ }; do
+		seq "${part%-*}" "${part#*-}"
+	done
+}
+
 allowed_mems()
 {
 	status_of "$1" Mems_allowed_list
@@ -215,7 +224,7 @@ vm_rootfs()
 		cp "$(command -v busybox)" "$dir/bin/busybox"
 		chroot "$dir" /bin/busybox --install -s /bin
 		echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
-		cp "$vm_progs"/{holder,load,pinner} "$dir/bin/" 2>/dev/null || :
+		cp "$vm_progs"/{holder,load,pinner,uring} "$dir/bin/" 2>/dev/null || :
 		cp "$vm_progs"/touch "$dir/bin/touch-memory" 2>/dev/null || :
 		cp "$vm_dir/progs/hostile.sh" "$dir/bin/hostile"
 	fi

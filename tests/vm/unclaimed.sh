@@ -96,14 +96,6 @@ is_off()
 	[[ $set && ! $(comm -12 <(numbers "$set" | sort) <(numbers "$exclusive" | sort)) ]]
 }
 
-numbers()
-{
-	local part
-	for part in ${1//,/ }; do
-		seq "${part%-*}" "${part#*-}"
-	done
-}
-
 ### claims
 
 claim_uid()
