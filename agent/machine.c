@@ -218,6 +218,8 @@ int agent_machine_new(struct agent_policy *policy, struct agent_publisher *publi
 	if (r == 0)
 		r = stow_ledger_open(machine->context.root, true, &machine->context.ledger, err);
 	if (r == 0)
+		r = stow_ledger_check_namespaces(machine->context.ledger, err);
+	if (r == 0)
 		r = stow_reconcile_new(&machine->reconcile, err);
 	if (r == 0)
 		r = agent_source_new(&machine->context, &machine->source, err);

@@ -89,6 +89,8 @@ static int drain_here(const struct asked *asked)
 
 	drain_asked_spec(d, &wanted);
 	r = cli_context_open(&context, NULL, !d->dry_run, &err);
+	if (r == 0 && !d->dry_run)
+		r = stow_ledger_check_namespaces(context.ledger, &err);
 	if (r == 0)
 		r = stow_drain_spec_read(&wanted, &spec, &err);
 	if (r < 0)

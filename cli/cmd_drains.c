@@ -114,7 +114,7 @@ static int cancel(const char *id, bool json)
 	struct stow_err err;
 	int r;
 
-	r = cli_context_open_anyway(&context, NULL, false, &err);
+	r = cli_context_open_change(&context, false, &err);
 	if (r == 0 && !context.ledger)
 		r = stow_err_set(&err, ENOENT, "no drain is running on this machine");
 	if (r == 0)

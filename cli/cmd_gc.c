@@ -99,7 +99,7 @@ static int gc(bool rebuild, bool quiet)
 	bool changed;
 	int r;
 
-	r = cli_context_open_anyway(&context, NULL, false, &err);
+	r = cli_context_open_change(&context, false, &err);
 	if ((r == -EUCLEAN || r == -EPROTO) && rebuild)
 		r = rebuild_ledger(&context, &err);
 	if (r >= 0)
@@ -171,7 +171,7 @@ static int give_back(const char *id, const char *kind, const char *text)
 	size_t n;
 	int r;
 
-	r = cli_context_open_anyway(&context, NULL, false, &err);
+	r = cli_context_open_change(&context, false, &err);
 	if (r == 0)
 		r = cli_find_records(&context, id, &records, &n, &err);
 	if (r < 0)
@@ -218,7 +218,7 @@ static int restore_all(void)
 	struct stow_err err;
 	int r;
 
-	r = cli_context_open_anyway(&context, NULL, false, &err);
+	r = cli_context_open_change(&context, false, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	if (!context.ledger) {

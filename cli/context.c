@@ -97,6 +97,17 @@ int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bo
 	return open_all(context, sysroot, create, true, err);
 }
 
+int cli_context_open_change(struct cli_context *context, bool create, struct stow_err *err)
+{
+	int r = cli_context_open_anyway(context, NULL, create, err);
+
+	if (r == 0 && context->ledger)
+		r = stow_ledger_check_namespaces(context->ledger, err);
+	if (r < 0)
+		cli_context_done(context);
+	return r;
+}
+
 void cli_widen_mems(struct stow_root *root)
 {
 	struct stow_err err = { 0 };

@@ -34,6 +34,8 @@ int run_open(struct run *run, const struct run_options *options, struct stow_err
 		r = stow_may_change(run->root, run->config->mode, err);
 	if (r == 0 && grants)
 		r = stow_ledger_open(run->root, true, &run->context.ledger, err);
+	if (r == 0 && grants)
+		r = stow_ledger_check_namespaces(run->context.ledger, err);
 	run->context.root = run->root;
 	run->context.config = run->config;
 	return r < 0 ? r : 0;

@@ -14,12 +14,13 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "ledger/internal.h"
 #include "ledger/schema.h"
 #include "ledger/sql.h"
 
 /* "nstw": identifies the database, also for file(1). */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 6
+#define SCHEMA_VERSION 7
 
 /* SQLite compiles a table's constraints whenever a statement is prepared, each for some
  * microseconds: so one constraint covers all columns of a kind. Every b-tree that a transaction
@@ -103,6 +104,9 @@ static const char schema[] =
 	"CREATE TABLE fence(owner TEXT NOT NULL, node INTEGER NOT NULL,"
 	"CONSTRAINT node_is_a_nodes CHECK(node >= 0 AND owner <> ''),"
 	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;"
+	/* In which its processes' numbers and its cgroups' paths are what the records have. */
+	"CREATE TABLE namespace(name TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
+	"CONSTRAINT name_is_known CHECK(name IN ('pid', 'cgroup', 'time'))) STRICT, WITHOUT ROWID;"
 	/* Cgroups whose cpuset.cpus.exclusive numastow has written. */
 	"CREATE TABLE partition(path TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
 	"leaf INTEGER NOT NULL, again INTEGER NOT NULL,"
@@ -160,6 +164,7 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+	    stow_ledger_put_namespaces(ledger, NULL) == 0 &&
 	    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) == SQLITE_OK &&
 	    sqlite3_exec(ledger->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
 		return 0;

@@ -160,6 +160,32 @@ if [[ $VM_INIT == systemd ]]; then
 	check "unless it is to start in any case" grep -q '^Cpus_allowed_list' "$vm_work/user.out"
 fi
 all_as_promised "beside all of these"
+
+### a container that has /run/numastow, and namespaces of its own
+
+before=$("$numastow" ledger --json)
+# elsewhere COMMAND... - as seen from there
+elsewhere()
+{
+	mkdir -p "$elsewhere"
+	(
+		echo $BASHPID >"$elsewhere/cgroup.procs"
+		exec unshare --fork --pid --cgroup --mount-proc sh -c 'umount -l /sys/fs/cgroup
+			mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"' sh "$@"
+	)
+}
+if [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]]; then
+	elsewhere=/sys/fs/cgroup/elsewhere
+	for command in gc "release own" "restore --all" "run --cpus 1 true"; do
+		# shellcheck disable=SC2086 # words
+		elsewhere "$numastow" $command >"$vm_work/elsewhere.out" 2>&1 && fail "numastow $command is refused"
+		check "numastow $command: one line says why" grep -q 'was made in another pid namespace' "$vm_work/elsewhere.out"
+	done
+	elsewhere timeout 60 "$programs/numastow-agent" >"$vm_work/elsewhere.out" 2>&1 && fail "an agent is refused"
+	check "an agent, too" grep -q 'was made in another pid namespace' "$vm_work/elsewhere.out"
+	eq "the ledger is as it was" "$("$numastow" ledger --json)" "$before"
+	check "on the machine itself all works" "$numastow" gc
+fi
 gone own
 
 vm_summary
