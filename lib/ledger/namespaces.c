@@ -24,8 +24,8 @@ int stow_ledger_put_namespaces(struct stow_ledger *ledger, struct stow_err *err)
 	int r = 0;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(names) && r == 0; i++)
-		r = stow_sql_run(ledger, err, "INSERT OR REPLACE INTO namespace VALUES(?, ?)", "ti", names[i],
-				 own(ledger->root, names[i]));
+		r = stow_sql_run(ledger, err, "INSERT OR REPLACE INTO namespace VALUES(?, ?)", "ti",
+				 names[i], own(ledger->root, names[i]));
 	return r;
 }
 
