@@ -13,11 +13,12 @@
 #include "base/parse.h"
 
 /* In Linux' include/linux/sched.h. */
-#define IO_WORKER   0x10 /* PF_IO_WORKER */
+#define IO_WORKER   0x10 /* PF_IO_WORKER; until Linux 5.11 PF_VCPU */
 #define FORKED_ONLY 0x40 /* PF_FORKNOEXEC */
 
 /* What numastow needs of /proc/PID/stat (proc(5)). */
 struct status {
+	bool named_worker; /* its name is that of an io_uring's worker */
 	char state;
 	uint64_t flags; /* PF_... */
 	uint64_t start;
@@ -42,6 +43,7 @@ static int read_status(struct stow_root *root, pid_t pid, struct status *ret, st
 	p = strrchr(buf, ')');
 	if (!p)
 		return not_understood(pid, err);
+	ret->named_worker = strncmp(buf + strcspn(buf, "("), "(iou-wrk-", 9) == 0;
 	for (char *word = strtok_r(p + 1, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		if (field == 3)
 			ret->state = *word;
@@ -75,7 +77,8 @@ bool stow_process_is_io_worker(struct stow_root *root, pid_t tid)
 {
 	struct status status = { 0 };
 
-	return read_status(root, tid, &status, NULL) == 0 && (status.flags & IO_WORKER);
+	return read_status(root, tid, &status, NULL) == 0 && status.named_worker &&
+	       (status.flags & IO_WORKER);
 }
 
 bool stow_process_is_created(struct stow_root *root, pid_t pid)

@@ -61,7 +61,11 @@ TEST(workers_of_an_io_uring)
 	assert_false(stow_process_is_io_worker(t->root, 7));
 	assert_true(stow_process_is_io_worker(t->root, 8));
 	assert_false(stow_process_is_io_worker(t->root, 9));
+	/* Nor does the flag: on older kernels it is that of a virtual CPU. */
+	tree_write(t, "/proc/10/stat",
+		   "10 (iou-wr (iou-wrk-7) S 1 7 7 0 -1 80 0 0 0 0 0 0 0 0 20 0 1 0 99\n");
 	assert_false(stow_process_is_io_worker(t->root, 10));
+	assert_false(stow_process_is_io_worker(t->root, 11));
 }
 
 static int set_up(void **state)
