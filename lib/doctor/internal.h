@@ -126,6 +126,7 @@ bool doctor_parameter(const struct doctor *d, const char *name, char *buf, size_
 /* The rules' functions. */
 int doctor_rule_balancing_bound(struct doctor *d, struct stow_err *err);
 int doctor_rule_tiering(struct doctor *d, struct stow_err *err);
+int doctor_rule_demotion_bound(struct doctor *d, struct stow_err *err);
 int doctor_rule_promotion(struct doctor *d, struct stow_err *err);
 int doctor_rule_balancing_settings(struct doctor *d, struct stow_err *err);
 int doctor_rule_zone_reclaim(struct doctor *d, struct stow_err *err);

@@ -102,6 +102,12 @@ static const struct stow_rule rules[] = {
 	     "numastow settings numa_balancing=2 --persist",
 	     "Documentation/admin-guide/sysctl/kernel.rst (numa_balancing), "
 	     "Documentation/ABI/testing/sysfs-kernel-mm-numa"),
+	RULE("demotion-bound", ADVICE, "5.15 to 6.15; with cgroup v1 later ones, too",
+	     "demotion does not keep to cpusets", demotion_bound,
+	     "under pressure the kernel moves a container's pages to NUMA nodes that it was not "
+	     "granted",
+	     "numastow settings demotion_enabled=0 --persist",
+	     "Documentation/ABI/testing/sysfs-kernel-mm-numa"),
 	RULE("promotion-limited", PROBLEM, "6.1 and later", "the limit on promotions is reached",
 	     promotion, "hot pages stay in slow memory",
 	     "numastow settings numa_balancing_promote_rate_limit_MBps=65536",

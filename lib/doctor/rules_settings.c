@@ -96,6 +96,62 @@ static unsigned int room_of(const struct doctor *d, const struct stow_idset *nod
 	return doctor_percent(available, total);
 }
 
+/* Return whether demotion keeps to the cpusets of cgroup v2: since Linux 6.16. */
+static bool respects_cpusets(const struct doctor *d)
+{
+	char text[128], *save = NULL, *word;
+	uint64_t major, minor;
+
+	if (stow_root_read_buf(d->root, text, sizeof(text), NULL, "/proc/sys/kernel/osrelease") < 0)
+		return false;
+	word = strtok_r(text, ".", &save);
+	if (!word || stow_parse_u64(word, UINT32_MAX, &major, NULL) < 0)
+		return false;
+	word = strtok_r(NULL, ".-+", &save);
+	if (!word || stow_parse_u64(word, UINT32_MAX, &minor, NULL) < 0)
+		return false;
+	return major > 6 || (major == 6 && minor >= 16);
+}
+
+/* Find a container with a grant whose pages demotion would move to nodes that it does not have;
+ * NULL: there is none. */
+static const struct doctor_container *find_demotable(const struct doctor *d,
+						     const struct stow_idset *slow)
+{
+	bool respected = respects_cpusets(d);
+
+	for (size_t i = 0; i < d->n_containers; i++) {
+		const struct doctor_container *c = &d->containers[i];
+
+		if (c->granted && !stow_idset_empty(&c->granted_nodes) &&
+		    !stow_idset_intersects(&c->granted_nodes, slow) &&
+		    !(respected && c->cgroup && c->cgroup->at[STOW_CGROUP_CPUSET].version == 2))
+			return c;
+	}
+	return NULL;
+}
+
+int doctor_rule_demotion_bound(struct doctor *d, struct stow_err *err)
+{
+	const struct doctor_container *c;
+	char granted[DOCTOR_LISTED], list[DOCTOR_LISTED];
+	struct stow_idset slow;
+	int r;
+
+	if (doctor_setting(d, "demotion_enabled") != 1 || !slowest_tier(d, &slow))
+		return 0;
+	r = doctor_containers(d, err);
+	c = r < 0 ? NULL : find_demotable(d, &slow);
+	if (!c)
+		return r;
+	return doctor_report(d, STOW_FINDING_ADVICE, -1, "memory tiers", NULL,
+			     "demotion_enabled is true; container %s was granted memory of nodes "
+			     "%s, and nodes %s are a slower memory tier",
+			     c->name ? c->name : c->id,
+			     stow_idset_format(&c->granted_nodes, granted, sizeof(granted)),
+			     stow_idset_format(&slow, list, sizeof(list)));
+}
+
 int doctor_rule_tiering(struct doctor *d, struct stow_err *err)
 {
 	uint64_t balancing = doctor_setting(d, "numa_balancing");
@@ -106,8 +162,16 @@ int doctor_rule_tiering(struct doctor *d, struct stow_err *err)
 	char since[64], list[DOCTOR_LISTED];
 	struct stow_idset slow;
 	unsigned int room;
+	int r;
 
 	if ((!no_promotion && !no_demotion) || !slowest_tier(d, &slow))
+		return 0;
+	r = doctor_containers(d, err);
+	if (r < 0)
+		return r;
+	/* Then demotion is better off (doctor_rule_demotion_bound()). */
+	no_demotion = no_demotion && !find_demotable(d, &slow);
+	if (!no_promotion && !no_demotion)
 		return 0;
 	room = room_of(d, &slow);
 	harm = no_demotion && swapped != STOW_UNKNOWN && swapped > 0 && room >= ROOM;

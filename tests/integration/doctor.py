@@ -233,6 +233,13 @@ def tiers(m):
     counters(m, pswpout=5000)
 
 
+def demoted(m):
+    granted(m, cpus="1", memory="1Gi", nodes="0")
+    tiers(m)
+    m.write("/sys/kernel/mm/numa/demotion_enabled", "true\n")
+    m.write("/proc/sys/kernel/numa_balancing", "2\n")
+
+
 def promotion(m):
     m.write("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps", "10\n")
     counters(m, pgpromote_candidate=10**6, pgpromote_success=1000)
@@ -361,6 +368,8 @@ PLANTED = {
                                            "5 pages moved"), {}),
     "tiering-off": (tiers, "problem", ("nodes 1 are a slower memory tier", "numa_balancing is 1",
                                        "demotion_enabled is false", "5000 pages were swapped out"), {}),
+    "demotion-bound": (demoted, "advice", ("demotion_enabled is true", "container web", "memory of nodes 0",
+                                           "nodes 1 are a slower memory tier"), {}),
     "promotion-limited": (promotion, "problem", ("10 MB/s", "1000000 pages were candidates", "1000 were"), {}),
     "balancing-settings": (scan, "information", ("has 1024", "default is 256"), {}),
     "zone-reclaim": (reclaim, "problem", ("zone_reclaim_mode is 1", "300000 times with", "(32.0/s)"), {}),
@@ -435,6 +444,12 @@ def check_less(temp):
             ("tiers, and nothing was swapped", lambda m: (tiers(m), counters(m, pswpout=0)), "tiering-off", "advice", {}),
             ("tiers that are used", lambda m: (tiers(m), m.write("/proc/sys/kernel/numa_balancing", "2\n"), m.write(
                 "/sys/kernel/mm/numa/demotion_enabled", "true\n")), "tiering-off", None, {}),
+            ("demotion that keeps to cpusets", lambda m: (demoted(m), m.write(
+                "/proc/sys/kernel/osrelease", "6.16.3-1-amd64\n")), "demotion-bound", None, {}),
+            ("the same with cgroup v1", lambda m: (demoted(m), m.write(
+                "/proc/sys/kernel/osrelease", "6.16.3-1-amd64\n")), "demotion-bound", "advice", {"cgroup": 1}),
+            ("no demotion of what was granted", lambda m: (demoted(m), m.write(
+                "/sys/kernel/mm/numa/demotion_enabled", "false\n")), "tiering-off", None, {}),
             ("hinting faults that move pages", lambda m: (bound(m), counters(m, numa_pages_migrated=10**7)),
              "balancing-bound", None, {}),
             ("hinting faults without a grant", lambda m: counters(m, numa_hint_faults=2000 * UPTIME), "balancing-bound",
