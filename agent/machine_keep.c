@@ -111,6 +111,11 @@ void agent_machine_collect(struct agent_machine *machine)
 
 	if (agent_policy_changes(machine->policy) != STOW_CHANGES_MADE)
 		return;
+	r = stow_ledger_check_namespaces(machine->context.ledger, &err);
+	if (r == -EXDEV) {
+		stow_log(STOW_LOG_WARNING, "nothing is collected", stow_why(&err));
+		return;
+	}
 	r = stow_gc(&machine->context, &result, &err);
 	if (r == -ESTALE && agent_machine_reopen(machine, &err) == 0) {
 		stow_gc_result_done(&result);

@@ -24,7 +24,7 @@ int cli_context_open(struct cli_context *context, const char *sysroot, bool crea
  * line to standard error, and use the defaults. */
 int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bool create,
 			    struct stow_err *err);
-/* Do that, to change grants. -EXDEV: the ledger is that of other namespaces. */
+/* Do that, to change grants. -EXDEV: this program is in other namespaces than the machine's. */
 int cli_context_open_change(struct cli_context *context, bool create, struct stow_err *err);
 /* Return whether there is a ledger that the caller may not read. */
 bool cli_ledger_hidden(struct stow_root *root);

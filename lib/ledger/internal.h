@@ -20,8 +20,6 @@ int stow_ledger_put_shares(struct stow_ledger *ledger, int64_t key, int target, 
 			   const struct stow_share *shares, size_t n_shares,
 			   const struct stow_page_request *sizes, size_t n_sizes,
 			   struct stow_err *err);
-/* Enter the namespaces of this program. */
-int stow_ledger_put_namespaces(struct stow_ledger *ledger, struct stow_err *err);
 /* Write exclusive CPUs. -EEXIST: one is taken. */
 int stow_ledger_put_cpus(struct stow_ledger *ledger, int64_t key, int target,
 			 const struct stow_idset *cpus, struct stow_err *err);

@@ -14,13 +14,13 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "ledger/internal.h"
 #include "ledger/schema.h"
 #include "ledger/sql.h"
 
 /* "nstw": identifies the database, also for file(1). */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 7
+#define MACHINES_ID    (APPLICATION_ID + 1) /* of a ledger that is used in the initial namespaces */
+#define SCHEMA_VERSION 6
 
 /* SQLite compiles a table's constraints whenever a statement is prepared, each for some
  * microseconds: so one constraint covers all columns of a kind. Every b-tree that a transaction
@@ -104,9 +104,6 @@ static const char schema[] =
 	"CREATE TABLE fence(owner TEXT NOT NULL, node INTEGER NOT NULL,"
 	"CONSTRAINT node_is_a_nodes CHECK(node >= 0 AND owner <> ''),"
 	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;"
-	/* In which its processes' numbers and its cgroups' paths are what the records have. */
-	"CREATE TABLE namespace(name TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
-	"CONSTRAINT name_is_known CHECK(name IN ('pid', 'cgroup', 'time'))) STRICT, WITHOUT ROWID;"
 	/* Cgroups whose cpuset.cpus.exclusive numastow has written. */
 	"CREATE TABLE partition(path TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
 	"leaf INTEGER NOT NULL, again INTEGER NOT NULL,"
@@ -152,6 +149,29 @@ static int begin_locked(struct stow_ledger *ledger, struct stow_err *err)
 	return 0;
 }
 
+/* Return whether this program is in the machine's initial namespaces (the inodes of
+ * linux/proc_ns.h, an ABI by now). In others, processes have other numbers and cgroups other
+ * paths. */
+static bool is_initial(struct stow_root *root)
+{
+	static const struct {
+		const char *name;
+		ino_t inode;
+	} namespaces[] = { { "pid", 0xEFFFFFFCU },
+			   { "cgroup", 0xEFFFFFFBU },
+			   { "time", 0xEFFFFFFAU } };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(namespaces); i++) {
+		struct stat st;
+		int r = stow_root_stat(root, &st, NULL, "/proc/self/ns/%s", namespaces[i].name);
+
+		/* Linux has time namespaces since 5.6. */
+		if (r < 0 ? i < 2 : st.st_ino != namespaces[i].inode)
+			return false;
+	}
+	return true;
+}
+
 /* Make the tables in an empty database, under the lock. */
 static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 {
@@ -159,12 +179,11 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	int r;
 
 	snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d",
-		 APPLICATION_ID, SCHEMA_VERSION);
+		 is_initial(ledger->root) ? MACHINES_ID : APPLICATION_ID, SCHEMA_VERSION);
 	r = begin_locked(ledger, err);
 	if (r < 0)
 		return r;
 	if (sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-	    stow_ledger_put_namespaces(ledger, NULL) == 0 &&
 	    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) == SQLITE_OK &&
 	    sqlite3_exec(ledger->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
 		return 0;
@@ -347,6 +366,23 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 	if (r == 0)
 		*ret_ledger = STOW_TAKE_PTR(ledger);
 	return r;
+}
+
+int stow_ledger_check_namespaces(struct stow_ledger *ledger, struct stow_err *err)
+{
+	bool initial = is_initial(ledger->root), marked = read_header(ledger, 68) == MACHINES_ID;
+	char sql[64];
+
+	if (initial == marked || !ledger->root->live)
+		return 0;
+	if (initial) {
+		snprintf(sql, sizeof(sql), "PRAGMA application_id=%d", MACHINES_ID);
+		return stow_sql_run(ledger, err, sql, "");
+	}
+	return stow_err_set(err, EXDEV,
+			    "the ledger is that of the machine, from whose pid, cgroup or time "
+			    "namespace this one differs: running containers would seem to have "
+			    "ended, and nothing is changed from here");
 }
 
 void stow_ledger_close(struct stow_ledger *ledger)

@@ -284,10 +284,9 @@ int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow
 int stow_ledger_claim_whole(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
 			    size_t *ret_n, struct stow_err *err);
 
-/* Check that this program is in the namespaces in which the ledger was made; enter its own where
- * there is no record. -EXDEV: it is in others, and would take running containers for ended ones.
- * Programs that change grants call this, except for the hook, which a runtime of the machine
- * starts. */
+/* Check that this program is in the machine's initial namespaces, if a program that was has used
+ * the ledger. -EXDEV: it is not, and would take running containers for ended ones. Programs that
+ * change grants call this, except for the hook, which a runtime of the machine starts. */
 int stow_ledger_check_namespaces(struct stow_ledger *ledger, struct stow_err *err);
 
 /* Read what all records have, in the planner's form. Free with stow_usage_free(). */
