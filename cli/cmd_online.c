@@ -184,7 +184,7 @@ static int run(const struct online_asked *asked)
 	return finish(asked, &list, &choice, &results);
 }
 
-static int act_on(char *what, const char *name, struct online_asked *asked)
+static int act_on(const char *what, const char *name, struct online_asked *asked)
 {
 	if (!what)
 		return cli_wrong_usage(name, "which memory is missing: blocks such as 48-55,60, "

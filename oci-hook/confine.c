@@ -100,8 +100,8 @@ static void lift_limits(void)
 
 		if (getrlimit(limits[i].resource, &has) < 0 || has.rlim_cur >= limits[i].least)
 			continue;
-		want = (struct rlimit){ .rlim_cur = limits[i].least,
-					.rlim_max = STOW_MAX(has.rlim_max, limits[i].least) };
+		want.rlim_cur = limits[i].least;
+		want.rlim_max = STOW_MAX(has.rlim_max, limits[i].least);
 		if (setrlimit(limits[i].resource, &want) == 0)
 			continue;
 		/* Without root: as far as it may. */

@@ -264,7 +264,8 @@ def check_refused(folder):
     check("files that import each other are read once", loop.setup("containerd").code == 0)
     for words in ((), ("docker",), ("crio", "--write", "--undo"), ("crio", "--wri")):
         done = run([f"{BUILD}/numastow", "setup", *words], "")
-        check(f"setup {words}: wrong usage", done.code == 2 and done.err.startswith("numastow: setup: "), done)
+        check(f"setup {words}: wrong usage", done.code == 2 and done.err.startswith("numastow: ") and
+              done.err.endswith("\nTry 'numastow setup --help'.\n"), done)
     done = Host(folder, "nocrio", {}).setup("crio")
     check("no CRI-O: one line", done.one_line() and "CRI-O is not installed here" in done.err, done)
 
