@@ -20,22 +20,41 @@ struct walk {
 	int changed;
 };
 
-static void add_problem(struct walk *walk, const char *id, const struct stow_idset *cpus,
-			const char *why)
+/* Add a problem. Return it with an empty text, or NULL without memory. */
+static struct stow_apply_problem *add_problem(struct walk *walk, const char *id)
 {
 	struct stow_apply_problem *added =
 		STOW_APPEND(walk->problems->problems, walk->problems->n_problems);
+
+	if (added)
+		snprintf(added->id, sizeof(added->id), "%s", id);
+	return added;
+}
+
+static void add_thread(struct walk *walk, const char *id, const struct stow_idset *cpus,
+		       const char *why)
+{
+	struct stow_apply_problem *added = add_problem(walk, id);
 	char list[160];
 
 	if (!added)
 		return;
-	snprintf(added->id, sizeof(added->id), "%s", id);
 	added->taken = *cpus;
 	stow_idset_and(&added->taken, &walk->exclusive);
 	snprintf(added->text, sizeof(added->text),
 		 "container %s: a thread of its io_uring may run on CPUs %s, which are not those "
 		 "of its cpuset: %s",
 		 id, stow_idset_format(cpus, list, sizeof(list)), why);
+}
+
+/* The container may have made too many cgroups: no failure of the program that looks. */
+static void add_unlisted(struct walk *walk, const char *id, const char *why)
+{
+	struct stow_apply_problem *added = add_problem(walk, id);
+
+	if (added)
+		snprintf(added->text, sizeof(added->text),
+			 "container %s: its threads cannot be listed: %s", id, why);
 }
 
 /* Let the cpuset alone decide where a thread runs: with every CPU allowed, the kernel gives the
@@ -52,12 +71,12 @@ static void confine_thread(struct walk *walk, struct stow_root *root, const char
 	if (r == 0)
 		walk->changed += !stow_idset_equal(before, &after);
 	else if (r != -ESRCH)
-		add_problem(walk, id, before, why.msg);
+		add_thread(walk, id, before, why.msg);
 }
 
 /* Confine the threads of one container. It may have ended. */
-static int confine(struct walk *walk, struct stow_root *root, const char *id,
-		   const struct stow_cgroup_id *cgroup_id, struct stow_err *err)
+static void confine(struct walk *walk, struct stow_root *root, const char *id,
+		    const struct stow_cgroup_id *cgroup_id)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_free_ pid_t *tids = NULL;
@@ -80,14 +99,15 @@ static int confine(struct walk *walk, struct stow_root *root, const char *id,
 		    stow_process_is_io_worker(root, tids[i]))
 			confine_thread(walk, root, id, tids[i], &cpus);
 	}
-	return r == 0 || r == -ESRCH || r == -ENOENT || r == -ENODEV ? 0
-								     : stow_err_move(err, r, &why);
+	if (r < 0 && r != -ESRCH && r != -ENOENT && r != -ENODEV)
+		add_unlisted(walk, id, why.msg);
 }
 
 static int confine_entry(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
 			 struct stow_err *err)
 {
-	return confine(ctx, root, entry->id, &entry->cgroup, err);
+	confine(ctx, root, entry->id, &entry->cgroup);
+	return 0;
 }
 
 int stow_threads_confine(const struct stow_grant_context *context,
@@ -108,8 +128,7 @@ int stow_threads_confine(const struct stow_grant_context *context,
 		return r;
 	for (size_t i = 0; i < n; i++)
 		if (records[i]->state != STOW_STATE_LEASE)
-			stow_first_note(&first, confine(&walk, context->root, records[i]->id,
-							&records[i]->cgroup, first.err));
+			confine(&walk, context->root, records[i]->id, &records[i]->cgroup);
 	stow_records_free(records, n);
 	if (!stow_idset_empty(&walk.exclusive)) {
 		stow_first_note(&first, stow_unmanaged_each(context->root, confine_entry, &walk,

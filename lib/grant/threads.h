@@ -17,8 +17,9 @@
 
 /*
  * Give such threads of all containers the CPUs of their cpuset; where no CPUs are exclusive, only
- * those of containers with a grant. Return how many there were. A thread that cannot be changed
- * becomes a problem of its container in `problems`. Continue after a failure and return the first.
+ * those of containers with a grant. Return how many there were. A thread that cannot be changed,
+ * and threads that cannot be listed, are a problem of their container in `problems`. Continue after
+ * a failure and return the first.
  * Takes no lock: what is set is that the cpuset decides, whatever it is by then. Does nothing on a
  * copied tree.
  */
