@@ -59,6 +59,11 @@ struct stow_apply_result {
 	size_t n_problems;
 };
 
+/* Add a problem of a container; `taken`: CPUs of other containers that it may run on. Without
+ * memory it is left out. */
+void stow_apply_result_add(struct stow_apply_result *result, const char *id,
+			   const struct stow_idset *taken, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* Free the problems and make the result empty. */
 void stow_apply_result_done(struct stow_apply_result *result);
 

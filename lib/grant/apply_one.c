@@ -2,6 +2,7 @@
 /* Applying one container: which program changed its set, what to write, and what has taken
  * effect. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,16 +47,27 @@ static void taken_cpus(const struct apply_run *run, const struct apply_container
 	stow_idset_and(ret, &c->effective);
 }
 
-void apply_add_problem(struct apply_run *run, const struct apply_container *c, const char *text)
+void stow_apply_result_add(struct stow_apply_result *result, const char *id,
+			   const struct stow_idset *taken, const char *fmt, ...)
 {
-	struct stow_apply_result *result = run->result;
 	struct stow_apply_problem *added = STOW_APPEND(result->problems, result->n_problems);
+	va_list ap;
 
 	if (!added)
 		return;
-	snprintf(added->id, sizeof(added->id), "%s", c->id);
-	snprintf(added->text, sizeof(added->text), "%s", text);
-	taken_cpus(run, c, &added->taken);
+	snprintf(added->id, sizeof(added->id), "%s", id);
+	added->taken = *taken;
+	va_start(ap, fmt);
+	vsnprintf(added->text, sizeof(added->text), fmt, ap);
+	va_end(ap);
+}
+
+void apply_add_problem(struct apply_run *run, const struct apply_container *c, const char *text)
+{
+	struct stow_idset taken;
+
+	taken_cpus(run, c, &taken);
+	stow_apply_result_add(run->result, c->id, &taken, "%s", text);
 }
 
 /* --- which program changed it --------------------------------------------- */

@@ -2,11 +2,9 @@
 #include "grant/threads.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/array.h"
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/procs.h"
@@ -20,58 +18,28 @@ struct walk {
 	int changed;
 };
 
-/* Add a problem. Return it with an empty text, or NULL without memory. */
-static struct stow_apply_problem *add_problem(struct walk *walk, const char *id)
-{
-	struct stow_apply_problem *added =
-		STOW_APPEND(walk->problems->problems, walk->problems->n_problems);
-
-	if (added)
-		snprintf(added->id, sizeof(added->id), "%s", id);
-	return added;
-}
-
-static void add_thread(struct walk *walk, const char *id, const struct stow_idset *cpus,
-		       const char *why)
-{
-	struct stow_apply_problem *added = add_problem(walk, id);
-	char list[160];
-
-	if (!added)
-		return;
-	added->taken = *cpus;
-	stow_idset_and(&added->taken, &walk->exclusive);
-	snprintf(added->text, sizeof(added->text),
-		 "container %s: a thread of its io_uring may run on CPUs %s, which are not those "
-		 "of its cpuset: %s",
-		 id, stow_idset_format(cpus, list, sizeof(list)), why);
-}
-
-/* The container may have made too many cgroups: no failure of the program that looks. */
-static void add_unlisted(struct walk *walk, const char *id, const char *why)
-{
-	struct stow_apply_problem *added = add_problem(walk, id);
-
-	if (added)
-		snprintf(added->text, sizeof(added->text),
-			 "container %s: its threads cannot be listed: %s", id, why);
-}
-
 /* Let the cpuset alone decide where a thread runs: with every CPU allowed, the kernel gives the
  * CPUs of the cpuset, and those of each later one. */
 static void confine_thread(struct walk *walk, struct stow_root *root, const char *id, pid_t tid,
 			   const struct stow_idset *before)
 {
-	struct stow_idset all, after;
+	struct stow_idset all, after, taken = *before;
 	struct stow_err why;
+	char list[160];
 	int r;
 
 	memset(&all, 0xff, sizeof(all));
 	r = stow_bind_thread(root, tid, &all, &after, &why);
 	if (r == 0)
 		walk->changed += !stow_idset_equal(before, &after);
-	else if (r != -ESRCH)
-		add_thread(walk, id, before, why.msg);
+	if (r == 0 || r == -ESRCH)
+		return;
+	stow_idset_and(&taken, &walk->exclusive);
+	stow_apply_result_add(
+		walk->problems, id, &taken,
+		"container %s: a thread of its io_uring may run on CPUs %s, which are "
+		"not those of its cpuset: %s",
+		id, stow_idset_format(before, list, sizeof(list)), why.msg);
 }
 
 /* Confine the threads of one container. It may have ended. */
@@ -80,6 +48,7 @@ static void confine(struct walk *walk, struct stow_root *root, const char *id,
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_free_ pid_t *tids = NULL;
+	static const struct stow_idset none;
 	struct stow_idset effective;
 	struct stow_err why;
 	size_t n = 0;
@@ -99,8 +68,11 @@ static void confine(struct walk *walk, struct stow_root *root, const char *id,
 		    stow_process_is_io_worker(root, tids[i]))
 			confine_thread(walk, root, id, tids[i], &cpus);
 	}
+	/* The container may have made too many cgroups: no failure of the program that looks. */
 	if (r < 0 && r != -ESRCH && r != -ENOENT && r != -ENODEV)
-		add_unlisted(walk, id, why.msg);
+		stow_apply_result_add(walk->problems, id, &none,
+				      "container %s: its threads cannot be listed: %s", id,
+				      why.msg);
 }
 
 static int confine_entry(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
