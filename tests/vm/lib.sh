@@ -146,15 +146,15 @@ vm_summary()
 
 ### memory
 
-# status_of PID FIELD - a line of the process's status, without its name. The functions here that are called most start
-# no program: that takes 20 to 100 ms under emulation
+# status_of PID FIELD - a line of the process's status, without its name. It is read whole: read -r seeks back to the end
+# of each line, and the kernel writes the text anew then, in which a process that runs has a shorter state than a sleeping
+# one. The functions here that are called most start no program: that takes 20 to 100 ms under emulation
 status_of()
 {
-	local name rest
+	local text
 
-	while IFS=$': \t' read -r name rest; do
-		[[ $name != "$2" ]] || echo "$rest"
-	done <"/proc/$1/status"
+	IFS= read -rd '' text <"/proc/$1/status"
+	[[ ! $text =~ (^|$'\n')"$2:"[[:blank:]]*([^$'\n']*) ]] || echo "${BASH_REMATCH[2]}"
 }
 
 # allowed_cpus PID, allowed_mems PID - the kernel's list, as in "0-3"

@@ -144,9 +144,9 @@ eq "still no warning" "$(warnings)" 0
 
 inside=$(cgroup one)
 mkdir "$inside/in" "$inside/part"
-while read -r process; do
+for process in $(<"$inside/cgroup.procs"); do
 	echo "$process" >"$inside/in/cgroup.procs"
-done <"$inside/cgroup.procs"
+done
 echo +cpuset >"$inside/cgroup.subtree_control"
 echo "$off" >"$inside/part/cpuset.cpus"
 echo "$off" >"$inside/part/cpuset.cpus.exclusive"
@@ -162,9 +162,9 @@ stop beside
 check "one with a set of its own over all CPUs below its cgroup" start nested
 mkdir "$(cgroup nested)/deep"
 nested=$(cgroup nested)
-while read -r process; do
+for process in $(<"$nested/cgroup.procs"); do
 	echo "$process" >"$nested/deep/cgroup.procs"
-done <"$nested/cgroup.procs"
+done
 echo +cpuset >"$nested/cgroup.subtree_control"
 echo 0-7 >"$nested/deep/cpuset.cpus"
 echo 0-7 >"$nested/deep/cpuset.cpus.exclusive"
@@ -176,9 +176,9 @@ stop nested
 echo member >"$inside/part/cpuset.cpus.partition"
 rmdir "$inside/part"
 echo -cpuset >"$inside/cgroup.subtree_control"
-while read -r process; do
+for process in $(<"$inside/in/cgroup.procs"); do
 	echo "$process" >"$inside/cgroup.procs"
-done <"$inside/in/cgroup.procs"
+done
 rmdir "$inside/in"
 is_partition "the first, whole again" one
 eq "and no warning" "$(warnings)" 0
