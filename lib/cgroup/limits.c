@@ -193,6 +193,12 @@ static int numa_stat_value(const char *text, const char *key, int node, uint64_t
 	return -ENOENT;
 }
 
+/* Return the row for the cgroup and all below it; on v1 "total=" is that of the cgroup alone. */
+static const char *total_key(const struct stow_cgroup *cgroup, enum stow_controller controller)
+{
+	return cgroup->at[controller].version == 1 ? "hierarchical_total=" : "total=";
+}
+
 int stow_hugetlb_used(const struct stow_cgroup *cgroup, uint64_t page_size, int node,
 		      uint64_t *ret_pages, struct stow_err *err)
 {
@@ -209,8 +215,7 @@ int stow_hugetlb_used(const struct stow_cgroup *cgroup, uint64_t page_size, int 
 		return stow_err_set(err, ENOTSUP, "no hugetlb.%s.numa_stat", page);
 	if (r < 0)
 		return r;
-	/* v1 has a line "hierarchical_total=" behind "total="; the first one counts here. */
-	r = numa_stat_value(buf, "total=", node, &bytes);
+	r = numa_stat_value(buf, total_key(cgroup, STOW_CGROUP_HUGETLB), node, &bytes);
 	*ret_pages = r < 0 ? 0 : bytes / page_size;
 	return 0;
 }
@@ -238,7 +243,7 @@ int stow_memory_used(const struct stow_cgroup *cgroup, int node, uint64_t *ret_b
 		return r;
 	if (cgroup->at[STOW_CGROUP_MEMORY].version == 1) {
 		/* v1: in pages, and only user memory. */
-		if (numa_stat_value(text, "total=", node, &v) == 0)
+		if (numa_stat_value(text, total_key(cgroup, STOW_CGROUP_MEMORY), node, &v) == 0)
 			sum = v * (uint64_t)sysconf(_SC_PAGESIZE);
 	} else {
 		for (size_t i = 0; i < STOW_ARRAY_SIZE(v2_keys); i++)

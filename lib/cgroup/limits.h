@@ -37,11 +37,12 @@ uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup);
 /* Return the lowest CPU limit of the cgroups above. */
 uint32_t stow_cpu_limit_above(const struct stow_cgroup *cgroup);
 
-/* Count the hugepages of that size that the cgroup has faulted in on `node`. -ENOTSUP: the kernel
- * does not count them (no hugetlb controller, or no numa_stat, before 5.17). */
+/* Count the hugepages of that size that the cgroup, with all below it, has faulted in on `node`.
+ * -ENOTSUP: the kernel does not count them (no hugetlb controller, or no numa_stat, before 5.17). */
 int stow_hugetlb_used(const struct stow_cgroup *cgroup, uint64_t page_size, int node,
 		      uint64_t *ret_pages, struct stow_err *err);
 
-/* Read the cgroup's bytes of memory on `node` from memory.numa_stat. -ENOTSUP as above. */
+/* Read the bytes of memory on `node` of the cgroup and all below it from memory.numa_stat. -ENOTSUP
+ * as above. */
 int stow_memory_used(const struct stow_cgroup *cgroup, int node, uint64_t *ret_bytes,
 		     struct stow_err *err);

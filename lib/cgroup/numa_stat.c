@@ -92,7 +92,7 @@ uint64_t stow_numa_stat_get(const struct stow_numa_stat *stat, const char *row, 
 
 uint64_t stow_numa_stat_charged(const struct stow_numa_stat *stat, int version, int node)
 {
-	static const char *const v1[] = { "hierarchical_anon", "hierarchical_file", NULL };
+	static const char *const v1[] = { "hierarchical_total", NULL };
 	static const char *const v2[] = { "anon",
 					  "file",
 					  "kernel_stack",

@@ -42,7 +42,8 @@ void stow_numa_stat_done(struct stow_numa_stat *stat);
 uint64_t stow_numa_stat_get(const struct stow_numa_stat *stat, const char *row, int node);
 
 /* Sum what the cgroup is charged for on a node, of a memory.numa_stat of that version: anonymous
- * memory, files, and on v2 the kernel's own. STOW_UNKNOWN: none of it is known. */
+ * memory, files (on v1 also what is locked), and on v2 the kernel's own. STOW_UNKNOWN: none of it
+ * is known. */
 uint64_t stow_numa_stat_charged(const struct stow_numa_stat *stat, int version, int node);
 
 /* Read the cgroup's memory. -ENOTSUP: it has no memory controller, or the kernel no such file.

@@ -65,7 +65,7 @@ def used(machine, name, *nodes):
     spread = " ".join(f"N{i}={b}" for i, b in enumerate(nodes))
     machine.write(f"{machine.cgroup_dir('memory', name)}/memory.numa_stat", f"anon {spread}\nfile N0=0 N1=0\n"
                   if machine.cgroup == 2 else
-                  f"total={sum(nodes) >> 12} " + " ".join(f"N{i}={b >> 12}" for i, b in enumerate(nodes)) + "\n")
+                  f"hierarchical_total={sum(nodes) >> 12} " + " ".join(f"N{i}={b >> 12}" for i, b in enumerate(nodes)) + "\n")
 
 
 def nic(machine, node):
@@ -547,7 +547,7 @@ def check_programs(temp):
     machine.write("/proc/800/sched", "numa_faults node=0 task_private=100 task_shared=4 group_private=9000 group_shared=50\n")
     same("faults on pages of one thread", (advise("mysqld")["kind"], advise("mysqld")["private_faults"]), ("per-thread", 9000))
     machine.write("/proc/800/sched", "numa_faults node=0 task_private=1 task_shared=4000 group_private=0 group_shared=0\n")
-    same("shared, and no file tells whether it is written", advise("mysqld")["kind"], None)
+    same("shared, and the kernel does not show whether it is written", advise("mysqld")["kind"], None)
     process(machine, 801, "mysqld", threads=20, rss=15 << 20)
     same("the largest of its name, which is more than a node has", [advise("mysqld")[k] for k in ("pid", "running", "kind")],
          [801, 2, "capacity"])

@@ -313,6 +313,27 @@ TEST(numa_stat_of_both_versions)
 	assert_int_equal(stow_hugetlb_used(cg, 1 << 30, 1, &v, NULL), -ENOTSUP);
 }
 
+TEST(cgroups_below_count_on_v1)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+	uint64_t v = 0;
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "33 24 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+		   "34 24 0:29 / /sys/fs/cgroup/hugetlb rw - cgroup cgroup rw,hugetlb\n");
+	tree_write(t, "/proc/7/cgroup", "1:memory:/x\n2:hugetlb:/x\n");
+	tree_write(t, "/sys/fs/cgroup/memory/x/memory.numa_stat",
+		   "total=2 N0=1 N1=1\nhierarchical_total=5 N0=2 N1=3\n");
+	tree_write(t, "/sys/fs/cgroup/hugetlb/x/hugetlb.2MB.numa_stat",
+		   "total=0 N0=0 N1=0\nhierarchical_total=4194304 N0=0 N1=4194304\n");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_int_equal(stow_memory_used(cg, 1, &v, NULL), 0);
+	assert_int_equal(v, 3 * sysconf(_SC_PAGESIZE));
+	assert_int_equal(stow_hugetlb_used(cg, 2 << 20, 1, &v, NULL), 0);
+	assert_int_equal(v, 2);
+}
+
 TEST(saved_values_come_back)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
