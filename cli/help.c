@@ -30,7 +30,7 @@ static const struct {
 	  "  1    failed: one line on standard error says why\n"
 	  "  2    wrong usage: an option or argument is not valid\n"
 	  "  3    a request does not fit\n"
-	  "  4    the machine was examined, and there are problems (status, doctor)\n"
+	  "  4    the machine was examined, and there are problems (status, doctor, show)\n"
 	  "  64   done in part, and the output says which\n"
 	  "  130  interrupted\n"
 	  "\n"
