@@ -18,8 +18,19 @@
 
 /* The criteria by which sets of one size compare: the first difference decides, smaller is
  * better. */
+enum {
+	RANK_FAR,	  /* 1: the set lacks the node that `near` names */
+	RANK_NO_MEMORY,	  /* 1: no node of it has memory */
+	RANK_DISTANCE,	  /* between its nodes, and to the device of `near` */
+	RANK_SPLIT_CORES, /* exclusive CPUs that cannot be whole cores */
+	RANK_GROWN,	  /* bytes by which hugepage pools would grow */
+	RANK_CPUS_LEFT,	  /* the tightest fit */
+	RANK_MEMORY_LEFT,
+	RANK_CRITERIA,
+};
+
 struct rank {
-	uint64_t v[7];
+	uint64_t v[RANK_CRITERIA];
 };
 
 struct searcher {
@@ -41,28 +52,29 @@ static struct rank rank_of(const struct stow_candidates *c, const int *set, int 
 	bool asks = need->cpus || need->memory || need->n;
 	struct rank rank = { 0 };
 
-	rank.v[0] = c->near >= 0;
-	rank.v[1] = !sum->with_memory;
+	rank.v[RANK_FAR] = c->near >= 0;
+	rank.v[RANK_NO_MEMORY] = !sum->with_memory;
 	for (int i = 0; i < n; i++) {
 		int index = c->nodes[set[i]].index;
 
 		if (set[i] == c->near)
-			rank.v[0] = 0;
+			rank.v[RANK_FAR] = 0;
 		if (c->near_index >= 0)
-			rank.v[2] +=
+			rank.v[RANK_DISTANCE] +=
 				(uint64_t)stow_pair_distance(c->capacity, index, c->near_index);
 		for (int j = 0; j < (star ? (i > 0) : i); j++)
-			rank.v[2] += (uint64_t)stow_pair_distance(c->capacity, index,
-								  c->nodes[set[j]].index);
+			rank.v[RANK_DISTANCE] += (uint64_t)stow_pair_distance(
+				c->capacity, index, c->nodes[set[j]].index);
 	}
-	rank.v[3] = c->exclusive ? stow_saturating_sub(whole, sum->whole) : 0;
-	rank.v[4] = grown;
+	rank.v[RANK_SPLIT_CORES] = c->exclusive ? stow_saturating_sub(whole, sum->whole) : 0;
+	rank.v[RANK_GROWN] = grown;
 	/* Without a number there is no tight fit: prefer the node with the most CPUs. */
 	if (!asks)
-		rank.v[5] = UINT64_MAX - sum->cpus;
+		rank.v[RANK_CPUS_LEFT] = UINT64_MAX - sum->cpus;
 	else if (need->cpus)
-		rank.v[5] = sum->cpus - need->cpus;
-	rank.v[6] = asks ? sum->memory - grown - need->memory : UINT64_MAX - sum->memory;
+		rank.v[RANK_CPUS_LEFT] = sum->cpus - need->cpus;
+	rank.v[RANK_MEMORY_LEFT] =
+		asks ? sum->memory - grown - need->memory : UINT64_MAX - sum->memory;
 	return rank;
 }
 
@@ -124,7 +136,6 @@ static uint64_t combinations(int n, int k, uint64_t max)
 	return v;
 }
 
-/* Descending, as no other list of numbers is sorted. */
 static int descending(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -176,11 +187,10 @@ static double score(const struct stow_supply *has, const struct stow_need *need,
 static int prune(struct searcher *s, int n, struct stow_supply *sum)
 {
 	for (int i = n; i-- > 0 && n > 1;) {
-		struct stow_supply rest = { 0 };
 		const struct stow_supply *out = &s->c->nodes[s->set[i]].has;
+		struct stow_supply rest = *sum;
 		uint64_t grown;
 
-		rest = *sum;
 		rest.cpus -= out->cpus;
 		rest.whole -= out->whole;
 		rest.memory -= out->memory;
