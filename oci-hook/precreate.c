@@ -155,11 +155,14 @@ static int check_runtimes(const struct stow_config *config, const struct stow_re
 static int set_memory_policy(struct json_object *config_json, const struct stow_record *record,
 			     const struct stow_request *request, struct stow_err *err)
 {
-	struct json_object *policy = json_object_new_object(), *flags, *linux_ = NULL;
+	struct json_object *linux_ = stow_json_member(config_json, "linux", json_type_object);
+	struct json_object *policy = linux_ ? json_object_new_object() : NULL, *flags;
 	struct stow_idset nodes = { 0 };
 	char list[1024];
 
-	if (!policy || !json_object_object_get_ex(config_json, "linux", &linux_))
+	if (!linux_)
+		return stow_err_set(err, EINVAL, "config.json has no \"linux\"");
+	if (!policy)
 		return stow_err_sys(err, ENOMEM, "editing config.json");
 	for (size_t i = 0; i < record->n_shares; i++)
 		stow_idset_add(&nodes, record->shares[i].node);
