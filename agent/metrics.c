@@ -189,7 +189,7 @@ static void render_mode(FILE *out, const struct agent_published *published)
 	    (double)published->looked / 1e9);
 }
 
-static void render_hook(FILE *out, const struct agent_published *published)
+static void render_events(FILE *out, const struct agent_published *published)
 {
 	const char *name = "numastow_agent_ledger_events_total";
 
@@ -225,7 +225,7 @@ void agent_metrics_render(FILE *out, void *ctx)
 	    agent_policy_is_broken(parts->policy));
 	agent_publisher_borrow(parts->publisher, &published);
 	render_mode(out, &published);
-	render_hook(out, &published);
+	render_events(out, &published);
 	render_fences(out, published.report);
 	one(out, "numastow_agent_memory_elsewhere_bytes",
 	    "Memory of containers on NUMA nodes outside of their grants.",

@@ -39,7 +39,7 @@ static int print(const struct options *options, const struct stow_request *reque
 	return plan ? CLI_OK : CLI_NOT_FIT;
 }
 
-/* Make a request of the annotations. *ret_usage: what is wrong was typed. */
+/* Make a request of the annotations. *ret_usage: the error is in the command's arguments. */
 static int parse(const struct options *options, const struct cli_asked *asked,
 		 const struct stow_config *config, struct stow_request *ret, bool *ret_usage,
 		 struct stow_err *err)

@@ -15,8 +15,9 @@
 #define BUFFER	65536
 #define RAW_MAX (6 * sizeof(STOW_ANNOTATION_PREFIX)) /* each character as \uXXXX */
 
-/* Copies JSON byte by byte. In the outermost object, values that are objects or lists become empty;
- * only if a member's name in them has our prefix, one member with that prefix takes its place. */
+/* Copies JSON byte by byte, without what is within the objects and lists of the outermost object:
+ * they become empty. If such an object has members with our prefix, it gets one member of that name
+ * instead, so that it is still known to have them. */
 struct filter {
 	char *out;
 	size_t len, size;

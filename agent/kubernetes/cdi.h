@@ -26,8 +26,8 @@ const char *agent_cdi_device(const char *uid, const char *share,
 			     char buf[static AGENT_CDI_DEVICE_MAX]);
 
 /* Make the file's text, for the caller to free. `shares` are all shares of one claim; `hook` is the
- * path of numastow-hook on the machine. Its environment variables are for people; no program of
- * numastow reads them. Return NULL when out of memory. */
+ * path of numastow-hook on the machine. The environment variables in the text are for people; no
+ * program of numastow reads them. Return NULL when out of memory. */
 char *agent_cdi_text(const struct stow_record *const *shares, size_t n, const char *hook);
 
 /* Open the folder; make it if it is missing. Return a descriptor. -EPERM: it belongs to another

@@ -40,7 +40,7 @@ static int take_node(const char *text, void *value, struct stow_err *err)
 	return 0;
 }
 
-/* What was named and is not there was reported already. */
+/* Return the exit code. Missing processes and containers were reported already. */
 static int code_of(const struct stat_view *view)
 {
 	if (!view->n_failed)

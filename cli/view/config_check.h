@@ -20,7 +20,7 @@ extern const struct config_file config_files[CONFIG_FILES];
 const char *config_path(const struct config_file *file, const char *sysroot, char *buf,
 			size_t size);
 
-/* Check a file, whose path is of this machine also for a copied tree. Return 0: it is valid. Else
+/* Check a file by its path on this machine, also in a copied tree. Return 0: it is valid. Else
  * `text` has the reason, without the program's name: 1: it has a fault, or is not there; -EACCES:
  * only root can check it; -ENOENT: the program is not installed here; -ETIMEDOUT: it did not
  * answer; another -errno. */

@@ -23,8 +23,8 @@ struct measure_machine {
 	uint64_t cache;	   /* bytes of the largest last-level cache; 0: unknown */
 	uint64_t line;	   /* bytes of a cache line; 0: unknown */
 	char machine[128]; /* vendor and product; "": unknown */
-	/* Of SRAT, SLIT, HMAT and the firmware's version: what was saved is of use while it holds.
-	 * "": the tables cannot be read without root. */
+	/* Of SRAT, SLIT, HMAT and the firmware's version: saved figures are used as long as it is
+	 * the same. "": the tables cannot be read without root. */
 	char firmware[STOW_DIGEST_LEN + 1];
 };
 

@@ -90,7 +90,7 @@ static int print_domains(const struct stow_firmware *f, const struct cli_output 
 
 		cli_row_number(row, DOMAIN, d->domain);
 		cli_row_id(row, NODE, d->node);
-		cli_row_text(row, BY, stow_domain_by_name(d->by));
+		cli_row_text(row, BY, stow_domain_source_name(d->by));
 		cli_row_set(row, CPUS, &d->cpus);
 		cli_row_number(row, ENTRIES, d->n_cpus);
 		cli_row_number(row, MEMORY, d->memory);

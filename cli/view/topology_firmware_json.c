@@ -52,7 +52,7 @@ static json_object *domains_json(struct json_writer *w, const struct stow_firmwa
 
 		put_u64(w, o, "domain", d->domain);
 		json_put_node(w, o, d->node);
-		json_put_text(w, o, "found_by", d->by ? stow_domain_by_name(d->by) : NULL);
+		json_put_text(w, o, "found_by", d->by ? stow_domain_source_name(d->by) : NULL);
 		json_put_set(w, o, "cpus", &d->cpus);
 		put_u64(w, o, "entries", d->n_cpus);
 		put_u64(w, o, "memory", d->memory);

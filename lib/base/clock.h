@@ -46,14 +46,14 @@ static inline uint64_t stow_clock_wall(void)
 	return stow_clock_read(CLOCK_REALTIME);
 }
 
-/* Convert a time or a moment to what system calls take. */
+/* Convert a duration or a moment to what system calls take. */
 static inline struct timespec stow_clock_timespec(uint64_t ns)
 {
 	return (struct timespec){ .tv_sec = (time_t)(ns / STOW_SECOND),
 				  .tv_nsec = (long)(ns % STOW_SECOND) };
 }
 
-/* Return the moment that is so far ahead, as pthread_cond_timedwait(3) takes it for a condition of
+/* Return the moment `ns` from now, as pthread_cond_timedwait(3) takes it for a condition of
  * stow_clock_cond_init(). By the wall clock, a wait would last an hour longer when that is set back
  * by an hour. */
 static inline struct timespec stow_clock_in(uint64_t ns)
@@ -78,7 +78,7 @@ static inline int stow_clock_ms_left(uint64_t now, uint64_t until)
 	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
-/* Sleep so long, or until a signal is handled. */
+/* Sleep for `ns`, or until a signal is handled. */
 static inline void stow_clock_sleep(uint64_t ns)
 {
 	struct timespec t = stow_clock_timespec(ns);

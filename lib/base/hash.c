@@ -7,7 +7,7 @@
 
 #define BUCKETS_MIN 64
 
-/* Keys may be small or random numbers: the multiplication mixes all bits into the top ones
+/* Keys may be small or random numbers: the multiplication mixes the lower bits into the upper half
  * (Fibonacci hashing). */
 static struct stow_link **bucket(const struct stow_hash *hash, uint64_t key)
 {

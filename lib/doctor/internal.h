@@ -98,29 +98,30 @@ __attribute__((format(printf, 6, 7))) int doctor_report(struct doctor *d,
 							const char *subject, const char *command,
 							const char *evidence, ...);
 
-/* -EAGAIN and others with a line: the rule cannot be applied. */
+/* Return 0, or why the topology could not be read: the rule cannot be applied then. */
 int doctor_needs_topology(const struct doctor *d, struct stow_err *err);
 
-/* How much a counter of /proc/vmstat has grown; STOW_UNKNOWN. */
+/* Return how much a counter of /proc/vmstat has grown; STOW_UNKNOWN when it is missing. */
 uint64_t doctor_grown(const struct doctor *d, const char *key);
-/* Per second; 0 when either is unknown. */
+/* Return the growth per second; 0 when it or the time is unknown. */
 double doctor_rate(const struct doctor *d, uint64_t grown);
-/* "since the boot, 3600 s ago", or "within 5 s". */
+/* Format the time that the counters cover: "since the boot, 3600 s ago", or "within 5 s". */
 const char *doctor_since(const struct doctor *d, char *buf, size_t size);
 
 /* Read a setting as a number: its value, or STOW_UNKNOWN. */
 uint64_t doctor_setting(struct doctor *d, const char *name);
 
-/* The nodes of a set of CPUs. */
+/* Find the nodes of a set of CPUs. */
 void doctor_nodes_of_cpus(const struct doctor *d, const struct stow_idset *cpus,
 			  struct stow_idset *ret);
-/* The node outside of `except` (may be NULL) with the largest share of available memory; NULL. */
+/* Return the node outside of `except` (may be NULL) with the largest share of available memory, or
+ * NULL. */
 const struct doctor_node *doctor_roomiest(const struct doctor *d, const struct stow_idset *except);
-/* Available memory of a node in percent. */
+/* Return `part` in percent of `whole`. */
 unsigned int doctor_percent(uint64_t part, uint64_t whole);
-/* A process of that name, or NULL. */
+/* Find a process of that name, or NULL. */
 const struct doctor_process *doctor_find_process(const struct doctor *d, const char *comm);
-/* A kernel parameter on the command line. False: it is not given. */
+/* Read a parameter of the kernel's command line. Return false when it is not given. */
 bool doctor_parameter(const struct doctor *d, const char *name, char *buf, size_t size);
 
 /* The rules' functions. */

@@ -14,10 +14,8 @@
 #include "doctor/internal.h"
 #include "pages/numa_maps.h"
 
-#define FEW_FAULTS  1000 /* that tell nothing yet */
-#define MOSTLY	    80	 /* percent of them */
-#define LIST	    96
-#define MEMORY_TAIL "while other nodes have room"
+#define FAULTS_MIN 1000 /* hinting faults; fewer show nothing */
+#define MOSTLY	   80	/* percent of the faults */
 
 static const char *const kinds[] = {
 	"unknown",	     "latency",	   "capacity", "shared-read-only",
@@ -86,7 +84,7 @@ static int read_used(struct stow_root *root, const struct stow_topology *topolog
 	return 0;
 }
 
-/* The number behind "KEY=" in a text that ends at `end`; 0 when there is none. */
+/* Return the number after "KEY=" in a text that ends at `end`; 0 when there is none. */
 static uint64_t number_behind(const char *text, const char *end, const char *key)
 {
 	const char *p = strstr(text, key);
@@ -120,10 +118,10 @@ static void read_faults(struct stow_root *root, struct stow_program *program)
 			stow_saturating_add(program->by_several, STOW_MAX(alone, group));
 		line = end;
 	}
-	program->sampled = stow_saturating_add(program->by_one, program->by_several) >= FEW_FAULTS;
+	program->sampled = stow_saturating_add(program->by_one, program->by_several) >= FAULTS_MIN;
 }
 
-/* The memory of the largest node on which it may run. */
+/* Return the memory of the largest node on which the program may run. */
 static uint64_t largest_node(const struct stow_topology *topology, const struct stow_idset *cpus)
 {
 	uint64_t most = 0;
@@ -142,7 +140,7 @@ static void classify(const struct stow_topology *topology, struct stow_program *
 
 	program->kind = STOW_PROGRAM_UNKNOWN;
 	snprintf(program->why, sizeof(program->why),
-		 "no file tells whether latency counts, and what threads share");
+		 "the kernel does not show whether latency matters, nor what the threads share");
 	if (node && program->memory > node / 10 * 9) {
 		program->kind = STOW_PROGRAM_CAPACITY;
 		snprintf(program->why, sizeof(program->why),
@@ -158,7 +156,7 @@ static void classify(const struct stow_topology *topology, struct stow_program *
 	} else if (program->sampled && doctor_percent(program->by_several, faults) >= MOSTLY) {
 		snprintf(program->why, sizeof(program->why),
 			 "%u %% of its %" PRIu64 " hinting faults were on pages of several "
-			 "threads; no file tells whether they write there",
+			 "threads; the kernel does not show whether they write to them",
 			 doctor_percent(program->by_several, faults), faults);
 	}
 }
@@ -192,7 +190,8 @@ static int find(struct stow_root *root, const char *name, struct stow_program *r
 	stow_text_clean(ret->name, sizeof(ret->name) - 1);
 	if (r == 0 && number && !ret->pid)
 		return stow_err_set(err, ESRCH,
-				    "--program %" PRIu64 ": there is no such process of a program",
+				    "--program %" PRIu64
+				    ": there is no such process, or it is a kernel thread",
 				    pid);
 	return r;
 }
@@ -222,8 +221,8 @@ int stow_program_read(struct stow_root *root, const struct stow_topology *topolo
 
 /* --- advice -------------------------------------------------------------------- */
 
-/* The node that suits a bind: with enough available memory, of its CPUs; first that with most of
- * its pages. -1: none has enough. */
+/* Return the node to bind the program to: one that has its CPUs and enough available memory, and of
+ * these the one with most of its pages. -1: none has enough. */
 static int bind_to(const struct stow_topology *topology, const struct stow_program *program)
 {
 	int best = -1;
@@ -259,8 +258,8 @@ static void warn_of_bind(const struct stow_topology *topology, int id,
 		if (topology->nodes[i].id != id)
 			others = stow_saturating_add(others, topology->nodes[i].mem_available);
 	snprintf(ret->warning, sizeof(ret->warning),
-		 "a hard bind can use up node %d (%s available) " MEMORY_TAIL
-		 " (%s): then the kernel swaps or kills; --policy preferred falls back instead",
+		 "a hard bind can use up node %d (%s available) while other nodes have room (%s): "
+		 "then the kernel swaps or kills; --policy preferred falls back instead",
 		 id, stow_format_size(node ? node->mem_available : 0, a, sizeof(a)),
 		 stow_format_size(others, b, sizeof(b)));
 }

@@ -28,9 +28,8 @@ struct stow_applied {
  * `busy` is true: any set may have been written by that run. */
 int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err);
 
-/* Read the exclusive CPUs that the applier has published; empty for none. A file that is damaged or
- * no regular file does not tell: then those of the applier's last run count, or those of the
- * ledger. */
+/* Read the exclusive CPUs that the applier has published; empty for none. If that file is damaged
+ * or no regular file, return those of the applier's last run, or else those of the ledger. */
 int stow_applied_exclusive(struct stow_root *root, struct stow_idset *ret, struct stow_err *err);
 
 /* Return whether the last run finished and was for the view's online, exclusive and reserved CPUs,

@@ -27,8 +27,8 @@ int stow_pods_set(struct stow_root *root, bool on, struct stow_err *err)
 	return stow_root_replace(root, STOW_PODS_ON_PATH, "", 0600, err);
 }
 
-/* Return what kubelet's topmost cgroup may use. A set of its own, which the applier may have
- * written, lacks exclusive CPUs at most. */
+/* Read the online CPUs that kubelet's topmost cgroup may use: all, unless it has a set of its own.
+ * If the applier has written that set, it lacks no CPUs but exclusive ones. */
 static void read_top(struct stow_root *root, const char *path, const struct stow_idset *online,
 		     struct stow_idset *ret)
 {

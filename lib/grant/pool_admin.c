@@ -156,7 +156,7 @@ static int write_pool(struct pool *pool, uint64_t pages, struct stow_pool_change
 	return r;
 }
 
-/* Let the ledger have `added` pages as numastow's own. */
+/* Store in the ledger how many of the pool's pages numastow has added. */
 static int put_added(struct pool *pool, uint64_t added, struct stow_err *err)
 {
 	if (pool->s.row.added == added)

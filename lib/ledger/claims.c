@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Claims: what the record of a container that holds some shows of them. */
+/* What a container's record has from the shares of claims that it holds. */
 #include <errno.h>
 #include <string.h>
 

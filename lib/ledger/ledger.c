@@ -380,9 +380,9 @@ int stow_ledger_check_namespaces(struct stow_ledger *ledger, struct stow_err *er
 		return stow_sql_run(ledger, err, sql, "");
 	}
 	return stow_err_set(err, EXDEV,
-			    "the ledger is that of the machine, from whose pid, cgroup or time "
-			    "namespace this one differs: running containers would seem to have "
-			    "ended, and nothing is changed from here");
+			    "the ledger is that of the machine's initial namespaces, and this "
+			    "program is in another pid, cgroup or time namespace: running "
+			    "containers would seem to have ended, so nothing is changed");
 }
 
 void stow_ledger_close(struct stow_ledger *ledger)

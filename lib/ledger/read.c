@@ -351,8 +351,8 @@ static const struct table {
 	  saved_row },
 };
 
-/* What claims' records have besides. They are read only if one of the records is of that kind. In
- * tables of `hold`, `container` is the record that holds the share. */
+/* Further tables, for records of shares of claims and of their holders: read only if there is such
+ * a record. In the rows from `hold`, `container` is the record that holds the share. */
 static const struct table claim_tables[] = {
 	{ "SELECT container, uid, share, part FROM claim", "container", claim_row },
 	{ "SELECT container, claim, uid, share, part, ns, name, mode, nodes, drain FROM hold JOIN"

@@ -35,17 +35,17 @@ enum stow_firmware_source {
 };
 
 /* How the node of a domain was found. */
-enum stow_domain_by {
-	STOW_BY_NOTHING,
-	STOW_BY_MEMORY,
-	STOW_BY_CPU,
-	STOW_BY_DEVICE,
+enum stow_domain_source {
+	STOW_DOMAIN_BY_NOTHING,
+	STOW_DOMAIN_BY_MEMORY,
+	STOW_DOMAIN_BY_CPU,
+	STOW_DOMAIN_BY_DEVICE,
 };
 
 struct stow_firmware_domain {
 	uint32_t domain;
 	int node; /* -1: unknown */
-	enum stow_domain_by by;
+	enum stow_domain_source by;
 	struct stow_idset cpus;		 /* the kernel's CPUs that are in the domain */
 	size_t n_cpus;			 /* enabled entries of CPUs in the table */
 	uint64_t memory, hotplug_memory; /* bytes: present at boot; room for more */
@@ -126,4 +126,4 @@ struct stow_firmware_reads stow_firmware_reads(const struct stow_firmware *firmw
 					       size_t from, size_t to);
 
 /* Return "memory", "cpu", "device" or NULL. */
-const char *stow_domain_by_name(enum stow_domain_by by);
+const char *stow_domain_source_name(enum stow_domain_source by);

@@ -7,7 +7,7 @@
 #include "base/array.h"
 #include "node/firmware_internal.h"
 
-const char *stow_domain_by_name(enum stow_domain_by by)
+const char *stow_domain_source_name(enum stow_domain_source by)
 {
 	static const char *const names[] = { NULL, "memory", "cpu", "device" };
 

@@ -265,10 +265,10 @@ static int match_domains(struct stow_comparison *c)
 		int cpus = node_by_cpus(c, d, sums);
 
 		d->node = memory >= 0 ? memory : cpus >= 0 ? cpus : node_by_device(c, d->domain);
-		d->by = memory >= 0    ? STOW_BY_MEMORY
-			: cpus >= 0    ? STOW_BY_CPU
-			: d->node >= 0 ? STOW_BY_DEVICE
-				       : STOW_BY_NOTHING;
+		d->by = memory >= 0    ? STOW_DOMAIN_BY_MEMORY
+			: cpus >= 0    ? STOW_DOMAIN_BY_CPU
+			: d->node >= 0 ? STOW_DOMAIN_BY_DEVICE
+				       : STOW_DOMAIN_BY_NOTHING;
 		if (memory >= 0 && cpus >= 0 && memory != cpus)
 			stow_firmware_note(c,
 					   "domain %" PRIu32

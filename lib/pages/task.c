@@ -15,6 +15,7 @@
 
 /* --- numa_maps ------------------------------------------------------------ */
 
+/* Return whether a word behind the address in a line of numa_maps is no part of the policy. */
 static bool is_mark(const char *word, size_t len)
 {
 	static const char *const marks[] = { "heap", "stack", "huge" };

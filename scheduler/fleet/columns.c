@@ -52,8 +52,8 @@ static int grow_recent(struct stow_fleet *fleet, uint32_t n)
 	fleet->recent = recent;
 	fleet->recent_bits = bits;
 	fleet->n_recent = size;
-	/* What is older than the old ring was would be found, too; other changes of that time are
-	 * of machines that have changed again. */
+	/* Enter each machine's latest change, as far back as the new ring reaches: earlier changes
+	 * of a machine are of no interest. */
 	for (struct stow_machine *m = fleet->newest; m && fleet->clock - m->changed < size;
 	     m = m->older)
 		stow_fleet_set_recent(fleet, m->changed, m);

@@ -23,7 +23,7 @@ static int refuse(const char *key, const char *value, const char *instead, struc
 {
 	return stow_err_set(err, EINVAL,
 			    STOW_ANNOTATION_PREFIX
-			    "%s: \"%s\" is not possible for a claim of Kubernetes: %s",
+			    "%s: \"%s\" is not possible for a Kubernetes claim: %s",
 			    key, value, instead);
 }
 
@@ -151,6 +151,12 @@ static bool add_alternative(struct json_object *list, const struct stow_request 
 	return stow_kube_put_text(one, "name", name) && fill_device(one, request, where, n);
 }
 
+static const char *part_name(size_t part, char buf[static 24])
+{
+	snprintf(buf, 24, SCHEDULER_PART "%zu", part);
+	return buf;
+}
+
 /* Add the request of one part. *ret_most is the number of devices that it may have. */
 static bool add_part(struct json_object *to, const struct stow_request *request, size_t part,
 		     uint32_t *ret_most)
@@ -161,8 +167,7 @@ static bool add_part(struct json_object *to, const struct stow_request *request,
 
 	*ret_most = 1;
 	selector(request, where, sizeof(where));
-	snprintf(name, sizeof(name), SCHEDULER_PART "%zu", part);
-	ok = stow_kube_put_text(one, "name", name);
+	ok = stow_kube_put_text(one, "name", part_name(part, name));
 	if (request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
 		return ok && fill_device(stow_kube_object_at(one, "exactly"), request, where, 1);
 	inner = stow_kube_put_list(one, "firstAvailable");
@@ -185,12 +190,6 @@ struct making {
 	struct json_object *requests, *constraints, *config;
 	struct scheduler_claim *claim;
 };
-
-static const char *part_name(size_t part, char buf[static 24])
-{
-	snprintf(buf, 24, SCHEDULER_PART "%zu", part);
-	return buf;
-}
 
 static bool add_constraint(struct making *m, const char *kind, size_t first, size_t n)
 {
@@ -274,7 +273,7 @@ static int add_container(struct making *m, struct scheduler_container *c, struct
 		return stow_err_set(
 			err, EINVAL,
 			"the pod's containers could have %zu NUMA nodes together; %d are "
-			"possible for a claim of Kubernetes",
+			"possible for a Kubernetes claim",
 			claim->devices, SCHEDULER_PARTS_MAX);
 	return 0;
 }
@@ -318,7 +317,7 @@ static int add_all(struct making *m, struct stow_err *err)
 
 	for (size_t i = 0; i < m->n; i++)
 		m->containers[i].part = SIZE_MAX;
-	/* Those that end before others start come last, to find a part that they can use. */
+	/* Init containers come last: they may use a part of a container that starts after them. */
 	for (int init = 0; init < 2; init++)
 		for (size_t i = 0; r == 0 && i < m->n; i++) {
 			struct scheduler_container *c = &m->containers[i];

@@ -82,7 +82,7 @@ static uint64_t hash_new(struct scheduler_work *work, const struct scheduler_nam
 			 const char *reason, const char *message)
 {
 	char text[STOW_DIGEST_LEN + 1];
-	uint64_t now = stow_clock_boot(), of;
+	uint64_t now = stow_clock_boot(), hash;
 	struct stow_digest digest;
 	const char *p = text;
 
@@ -92,20 +92,20 @@ static uint64_t hash_new(struct scheduler_work *work, const struct scheduler_nam
 	stow_digest_text(&digest, message);
 	stow_digest_end(&digest, text);
 	text[16] = '\0';
-	if (!stow_scan_hex(&p, &of))
-		of = 1;
+	if (!stow_scan_hex(&p, &hash) || !hash)
+		hash = 1;
 	for (size_t i = 0; i < SCHEDULER_EVENTS_KEPT; i++)
-		if (work->recent[i].of == of && work->recent[i].at &&
+		if (work->recent[i].hash == hash && work->recent[i].at &&
 		    stow_clock_elapsed(work->recent[i].at, now) < REPEAT_AFTER)
 			return 0;
-	work->recent[work->next_recent].of = of;
+	work->recent[work->next_recent].hash = hash;
 	work->recent[work->next_recent].at = now;
 	work->next_recent = (work->next_recent + 1) % SCHEDULER_EVENTS_KEPT;
-	return of ? of : 1;
+	return hash;
 }
 
 static bool fill_event(struct json_object *event, const struct scheduler_name *pod,
-		       const char *reason, const char *message, uint64_t of)
+		       const char *reason, const char *message, uint64_t hash)
 {
 	struct json_object *metadata = stow_kube_object_at(event, "metadata");
 	struct json_object *object = stow_kube_object_at(event, "involvedObject");
@@ -113,7 +113,7 @@ static bool fill_event(struct json_object *event, const struct scheduler_name *p
 
 	stow_timestamp(stow_clock_wall(), now);
 	/* The same name for the same event: a second one is refused, also after a restart. */
-	snprintf(name, sizeof(name), "%.200s.%016" PRIx64, pod->name, of);
+	snprintf(name, sizeof(name), "%.200s.%016" PRIx64, pod->name, hash);
 	snprintf(text, sizeof(text), "%s", message);
 	return stow_kube_put_text(event, "apiVersion", "v1") &&
 	       stow_kube_put_text(event, "kind", "Event") &&
@@ -140,15 +140,15 @@ void scheduler_work_event(struct scheduler_work *work, const struct scheduler_na
 {
 	_cleanup_json_ struct json_object *event = NULL;
 	_cleanup_free_ char *path = NULL;
-	uint64_t of = hash_new(work, pod, reason, message);
+	uint64_t hash = hash_new(work, pod, reason, message);
 	struct stow_err err = { 0 };
 	int r;
 
-	if (!of || scheduler_work_leads(work, NULL) < 0)
+	if (!hash || scheduler_work_leads(work, NULL) < 0)
 		return;
 	event = json_object_new_object();
 	path = scheduler_work_path("/api/v1", pod->ns, "events");
-	if (!path || !fill_event(event, pod, reason, message, of))
+	if (!path || !fill_event(event, pod, reason, message, hash))
 		return;
 	stow_log(STOW_LOG_NOTICE, message, stow_text("namespace", pod->ns),
 		 stow_text("pod", pod->name), stow_text("reason", reason));

@@ -21,8 +21,8 @@ struct scheduler_work {
 	struct stow_kube *kube;
 	struct scheduler_lease *lease; /* NULL: leads always, for tests */
 	struct {
-		uint64_t of; /* a hash of pod, reason and message */
-		uint64_t at; /* boot time */
+		uint64_t hash; /* of pod, reason and message */
+		uint64_t at;   /* boot time */
 	} recent[SCHEDULER_EVENTS_KEPT];
 	size_t next_recent;
 	atomic_ulong templates_made, templates_deleted, evictions, evictions_blocked, pods_deleted,

@@ -215,7 +215,8 @@ int kernel_write(struct kernel *k, int cgroup, bool cpus, uint32_t set)
 
 /* --- writes through the root ------------------------------------------------------------------ */
 
-/* The cgroup whose file that is, and the file; -1: it is none of a cpuset. */
+/* Return the cgroup that a file of a cpuset belongs to, with the file's name; -1: it is no such
+ * file. */
 static int find_file(const struct kernel *k, const char *path, const char **ret_name)
 {
 	size_t len = strlen(mount_of(k));
@@ -340,8 +341,8 @@ int kernel_mkdir(struct kernel *k, int above, const char *name)
 	return i;
 }
 
-/* Emptied and moved aside, not removed: a cgroup's inode number comes once, a folder's may be the
- * next one's. */
+/* Empty the folder and move it aside instead of removing it: a file system may give its inode
+ * number to the next folder, but the kernel never gives one to two cgroups. */
 static void bury(struct kernel *k, const char *mount, const char *path)
 {
 	static unsigned int count;
@@ -480,7 +481,8 @@ static void show_cpus(struct kernel *k)
 }
 
 /* sysfs makes a CPU's topology directory when the CPU comes, with a higher inode number than all
- * before. Not every file system that tests run on counts upwards: others are made until one has. */
+ * before. Not every file system that tests run on counts upwards: make directories until one has a
+ * higher number. */
 static void show_topology(struct kernel *k, int cpu)
 {
 	int root = k->t->root->fd, tries = -1;

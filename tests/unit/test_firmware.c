@@ -189,7 +189,7 @@ TEST(without_memory_blocks_domains_are_matched_by_cpus)
 	assert_int_equal(node_of(&m, 5), 0);
 	assert_int_equal(node_of(&m, 3), 1);
 	assert_int_equal(node_of(&m, 7), -1);
-	assert_int_equal(stow_firmware_domain(&m.f, 5)->by, STOW_BY_CPU);
+	assert_int_equal(stow_firmware_domain(&m.f, 5)->by, STOW_DOMAIN_BY_CPU);
 	expect_findings(&m, 1, "node 2 is no domain of SRAT");
 	done(&m);
 }

@@ -179,10 +179,10 @@ if [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]]; then
 	for command in gc "release own" "restore --all" "run --cpus 1 true"; do
 		# shellcheck disable=SC2086 # words
 		elsewhere "$numastow" $command >"$vm_work/elsewhere.out" 2>&1 && fail "numastow $command is refused"
-		check "numastow $command: one line says why" grep -q 'the ledger is that of the machine, from whose pid, cgroup or time' "$vm_work/elsewhere.out"
+		check "numastow $command: one line says why" grep -q 'the ledger is that of the machine.s initial namespaces' "$vm_work/elsewhere.out"
 	done
 	elsewhere timeout 60 "$programs/numastow-agent" >"$vm_work/elsewhere.out" 2>&1 && fail "an agent is refused"
-	check "an agent, too" grep -q 'the ledger is that of the machine, from whose pid, cgroup or time' "$vm_work/elsewhere.out"
+	check "an agent, too" grep -q 'the ledger is that of the machine.s initial namespaces' "$vm_work/elsewhere.out"
 	eq "the ledger is as it was" "$("$numastow" ledger --json)" "$before"
 	check "on the machine itself all works" "$numastow" gc
 fi
