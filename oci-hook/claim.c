@@ -51,7 +51,7 @@ static int hold(struct hook_run *run, const struct hook_container *container,
 	const struct stow_cgroup *cgroup = run->subject.cgroup;
 	int r;
 
-	r = hook_run_open_ledger(run, err);
+	r = hook_run_open_ledger(run, true, err);
 	if (r == 0)
 		r = stow_claim_hold(&run->context, &run->subject, call->claim, call->share,
 				    !run->limits.memory, &record, err);

@@ -100,18 +100,16 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 	return stow_apply_unmanaged(root, &entry, err);
 }
 
-/* Open the ledger to undo what is in it, which works with an invalid configuration, too. -ENOENT:
- * there is no ledger. */
+/* As hook_run_open_ledger(), to undo what is in it: an invalid configuration is no obstacle. */
 static int open_to_undo(struct hook_run *run, struct stow_err *err)
 {
-	int r = stow_ledger_open(run->root, false, &run->ledger, err);
+	int r = hook_run_open_ledger(run, false, err);
 
 	if (r == 0)
 		r = stow_config_read_anyway(run->root, &run->config, err);
 	if (r >= 0)
 		r = stow_pidref_read(run->root, getpid(), &run->context.self, err);
 	run->context.root = run->root;
-	run->context.ledger = run->ledger;
 	run->context.config = run->config;
 	return r;
 }
@@ -237,7 +235,7 @@ static int reserve(struct hook_run *run, const struct hook_container *container,
 	if (run->request.scope == STOW_SCOPE_POD)
 		r = read_members(container, run, &members, &n_members, err);
 	if (r == 0)
-		r = hook_run_open_ledger(run, err);
+		r = hook_run_open_ledger(run, true, err);
 	if (r == 0)
 		r = stow_grant_reserve(&run->context, &run->subject, &run->request, members,
 				       n_members, ret_record, &refusal, err);
@@ -402,7 +400,7 @@ static int release(struct stow_root *root, const struct hook_container *containe
 	if (r != 0 && !container->annotated && !call->claim)
 		return r < 0 ? r : 0;
 	r = open_to_undo(&run, err);
-	if (r == -ENOENT)
+	if (r == -ENOENT || r == -EXDEV) /* nothing can have been placed */
 		return 0;
 	if (r < 0)
 		return r;

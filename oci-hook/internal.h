@@ -43,7 +43,9 @@ int hook_run_limits(struct hook_run *run, struct json_object *config_json,
 int hook_run_begin(struct hook_run *run, const struct hook_container *container,
 		   struct json_object *config_json, const struct stow_cgroup *cgroup,
 		   struct stow_err *err);
-int hook_run_open_ledger(struct hook_run *run, struct stow_err *err);
+/* -ENOENT: there is no ledger, and it is not to be created. -EXDEV: it is that of a machine, and
+ * this program is in other namespaces. */
+int hook_run_open_ledger(struct hook_run *run, bool create, struct stow_err *err);
 void hook_run_done(struct hook_run *run);
 
 /* Write a line to the journal and, if there is a ledger, to the history; for every change and

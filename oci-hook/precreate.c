@@ -196,7 +196,7 @@ static int lease(struct hook_run *run, const struct hook_container *container, b
 	}
 	if (stow_changes(run->root, run->config->mode) != STOW_CHANGES_MADE)
 		return 0;
-	r = hook_run_open_ledger(run, err);
+	r = hook_run_open_ledger(run, true, err);
 	if (r == 0)
 		r = stow_grant_reserve(&run->context, &run->subject, &run->request, NULL, 0,
 				       &record, &refusal, err);

@@ -105,10 +105,16 @@ int hook_run_begin(struct hook_run *run, const struct hook_container *container,
 	return r < 0 ? r : 1;
 }
 
-int hook_run_open_ledger(struct hook_run *run, struct stow_err *err)
+int hook_run_open_ledger(struct hook_run *run, bool create, struct stow_err *err)
 {
-	int r = stow_ledger_open(run->root, true, &run->ledger, err);
+	int r = stow_ledger_open(run->root, create, &run->ledger, err);
 
+	if (r == 0)
+		r = stow_ledger_check_namespaces(run->ledger, err);
+	if (r < 0) {
+		stow_ledger_close(run->ledger);
+		run->ledger = NULL;
+	}
 	run->context.ledger = run->ledger;
 	return r;
 }
@@ -160,7 +166,7 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 		stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 	if (!history)
 		return;
-	if (!run->ledger && hook_run_open_ledger(run, NULL) < 0)
+	if (!run->ledger && hook_run_open_ledger(run, true, NULL) < 0)
 		return;
 	write_history(run->ledger, kind, run->subject.id, record, text);
 }

@@ -286,7 +286,8 @@ int stow_ledger_claim_whole(struct stow_ledger *ledger, const char *uid, struct 
 
 /* Check that this program is in the machine's initial namespaces, if a program that was has used
  * the ledger. -EXDEV: it is not, and would take running containers for ended ones. Programs that
- * change grants call this, except for the hook, which a runtime of the machine starts. */
+ * change grants call this; the hook as well, for it may be that of a container runtime within a
+ * container. */
 int stow_ledger_check_namespaces(struct stow_ledger *ledger, struct stow_err *err);
 
 /* Read what all records have, in the planner's form. Free with stow_usage_free(). */

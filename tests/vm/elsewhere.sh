@@ -183,8 +183,27 @@ if [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]]; then
 	done
 	elsewhere timeout 60 "$programs/numastow-agent" >"$vm_work/elsewhere.out" 2>&1 && fail "an agent is refused"
 	check "an agent, too" grep -q 'the ledger is that of the machine.s initial namespaces' "$vm_work/elsewhere.out"
+	# The hook of a runtime there: it wants more than is left, and would reclaim what seems to have ended.
+	cat >"$vm_work/nested" <<'END'
+cd /sys/fs/cgroup && mkdir runtime container && echo $$ >runtime/cgroup.procs && echo +cpuset +memory >cgroup.subtree_control
+sleep 1000 &
+echo $! >container/cgroup.procs
+"$1" apply <<STATE
+{"ociVersion": "1.0.2", "id": "nested", "status": "created", "pid": $!, "bundle": "$2", "annotations":
+ {"numastow.io/cpus": "$3", "numastow.io/cpu-mode": "exclusive", "numastow.io/nodes": "$4"}}
+STATE
+code=$?
+kill $!
+exit $code
+END
+	nodes=$(record own mems)
+	elsewhere sh "$vm_work/nested" "$HOOK" "$vm_work/bundle/rootless" 3 "$nodes" >"$vm_work/elsewhere.out" 2>&1 && fail "a hook is refused"
+	check "a hook, too" grep -q 'the ledger is that of the machine.s initial namespaces' "$vm_work/elsewhere.out"
+	jq -c '.pid = 0 | .status = "stopped"' <<<"$(state own)" >"$vm_work/own.json"
+	check "one for a container of the same name that ends does nothing" elsewhere "$HOOK" release <"$vm_work/own.json"
 	eq "the ledger is as it was" "$("$numastow" ledger --json)" "$before"
 	check "on the machine itself all works" "$numastow" gc
+	eq "and its container is still there" "$(record own mems)" "$nodes"
 fi
 gone own
 
