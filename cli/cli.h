@@ -64,6 +64,10 @@ int cli_watch(uint64_t every, bool json, int (*print)(void *data), void *data);
 /* Format a time in ns since the epoch as "2026-11-22 14:03:05" in local time. */
 const char *cli_format_time(uint64_t ns, char *buf, size_t size);
 
+/* Format a time that has passed, in complete units: "12s", "3m", "2h", "5d"; or one that is left,
+ * to the nearest unit: a moment after 5m were asked for, it is 5m. */
+const char *cli_format_span(uint64_t ns, bool left, char *buf, size_t size);
+
 /* Shorten a long id, as Podman does; a short one stays as it is. */
 const char *cli_short_id(const char *id, char *buf, size_t size);
 

@@ -95,8 +95,6 @@ bool fleet_renewed(int r, const struct stow_err *err, uint64_t since);
 
 /* --- output --------------------------------------------------------------- */
 
-/* Format the time between two times in ns since the epoch: "12s", "3m", "2h". */
-const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size);
 /* Format how long it is until a reservation expires; "-": it does not. */
 const char *fleet_left(const PbReservation *r, char *buf, size_t size);
 

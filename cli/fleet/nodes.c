@@ -42,17 +42,21 @@ static const char *of(uint64_t part, uint64_t whole, char *buf, size_t size)
  * do not tell how long ago it was. */
 static const char *passed(uint64_t ns, uint64_t since, char *buf, size_t size)
 {
-	if (ns)
-		return fleet_age(0, ns, buf, size);
-	return since ? fleet_age(since, stow_clock_wall(), buf, size) : "-";
+	if (!ns && !since)
+		return "-";
+	return cli_format_span(ns ? ns : stow_clock_elapsed(since, stow_clock_wall()), false, buf,
+			       size);
 }
 
 const char *fleet_left(const PbReservation *r, char *buf, size_t size)
 {
-	if (r->lifetime)
-		return fleet_age(0, r->lifetime, buf, size);
-	/* Of an older scheduler, by its clock. */
-	return r->expires ? fleet_age(stow_clock_wall(), r->expires, buf, size) : "-";
+	uint64_t ns = r->lifetime;
+
+	if (!ns && !r->expires)
+		return "-";
+	if (!ns) /* of an older scheduler, by its clock */
+		ns = stow_clock_elapsed(stow_clock_wall(), r->expires);
+	return cli_format_span(ns, true, buf, size);
 }
 
 static const char *bytes_of(const struct stow_grid_style *style, uint64_t part, uint64_t whole,
@@ -65,23 +69,6 @@ static const char *bytes_of(const struct stow_grid_style *style, uint64_t part, 
 	else
 		snprintf(buf, size, "%s/%s", stow_grid_size(style, part, a, sizeof(a)),
 			 stow_grid_size(style, whole, b, sizeof(b)));
-	return buf;
-}
-
-const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size)
-{
-	static const struct {
-		const char *unit;
-		uint64_t seconds;
-	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
-	uint64_t seconds = stow_clock_elapsed(from, to) / STOW_SECOND;
-
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(units); i++)
-		if (seconds >= 2 * units[i].seconds || units[i].seconds == 1) {
-			snprintf(buf, size, "%" PRIu64 "%s", seconds / units[i].seconds,
-				 units[i].unit);
-			break;
-		}
 	return buf;
 }
 

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/math.h"
+#include "cli/cli.h"
 #include "cli/view/table.h"
 
 enum { NAME, NODE, SIZE, RATIO, ONLINE, MORE };
@@ -143,6 +145,32 @@ TEST(nodes_are_filtered)
 	assert_false(cli_output_wants_node(&out, -1));
 	assert_int_equal(cli_take_nodes("", &out.nodes, &err), -EINVAL);
 	assert_true(cli_output_wants_node(&out, 1));
+}
+
+/* What is left is rounded: just after 5m were asked for, it is 5m. What has passed is complete. */
+TEST(spans_of_time)
+{
+	static const struct {
+		uint64_t ms;
+		const char *left, *passed;
+	} cases[] = { { 0, "0s", "0s" },	  { 499, "0s", "0s" },
+		      { 500, "1s", "0s" },	  { 119400, "119s", "119s" },
+		      { 119999, "2m", "119s" },	  { 269999, "4m", "4m" },
+		      { 270000, "5m", "4m" },	  { 299999, "5m", "4m" },
+		      { 300000, "5m", "5m" },	  { 5399999, "90m", "89m" },
+		      { 7199000, "2h", "119m" },  { 86399999, "24h", "23h" },
+		      { 172799999, "2d", "47h" }, { 864000000, "10d", "10d" } };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		uint64_t ns = cases[i].ms * STOW_MILLISECOND;
+		char buf[24];
+
+		assert_string_equal(cli_format_span(ns, true, buf, sizeof(buf)), cases[i].left);
+		assert_string_equal(cli_format_span(ns, false, buf, sizeof(buf)), cases[i].passed);
+	}
+	char whole[24];
+
+	assert_string_equal(cli_format_span(UINT64_MAX, true, whole, sizeof(whole)), "213504d");
 }
 
 TEST(watch_has_a_least)
