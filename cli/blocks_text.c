@@ -40,6 +40,11 @@ static const struct stow_grid_column text_columns[] = {
 };
 enum { N_TEXT = STOW_ARRAY_SIZE(text_columns) };
 
+void blocks_columns(FILE *out)
+{
+	stow_grid_help(text_columns, N_TEXT, out);
+}
+
 /* Set the cells of `n` blocks in one row; a cell is NULL when memory ran out. */
 static void line_cells(const struct blocks_view *view, const struct blocks_row *rows, size_t n,
 		       char **cells)

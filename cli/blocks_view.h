@@ -57,6 +57,8 @@ int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *r
 
 /* Print the blocks. -EINVAL: --output names an unknown column; -ENOMEM. */
 int blocks_print_text(const struct blocks_view *view, struct stow_err *err);
+/* Print the names of the columns, for --help. */
+void blocks_columns(FILE *out);
 int blocks_print_json(const struct blocks_view *view);
 /* Return an object with the bytes of each kind of page, by the kind's name. `pages` has the number
  * of pages of each enum stow_page_kind. */

@@ -106,8 +106,8 @@ struct asked {
 	const char *sysroot;
 	struct stow_idset nodes; /* of these NUMA nodes; empty: of all */
 	struct stow_grid_style style;
-	bool json, all, owners, quiet, watch;
-	uint64_t every; /* of --watch */
+	bool json, all, owners, quiet;
+	uint64_t watch;
 };
 
 /* Return the exit code, or -errno. */
@@ -172,8 +172,9 @@ int cmd_blocks(int argc, char **argv)
 			"  -J, --json           print JSON, see numastow-blocks(1)\n" CLI_STYLE_HELP
 				CLI_BYTES_HELP
 			"  -s, --sysroot DIR    read /sys and /proc below DIR, a "
-			"copy of a machine's\n" CLI_WATCH_HELP CLI_QUIET_HELP
+			"copy of a machine's\n" CLI_READ_HELP
 			"  -h, --help           print this text\n",
+		.list = blocks_columns,
 	};
 	struct asked asked = { .sysroot = "/" };
 	const struct cli_option options[] = {
@@ -183,12 +184,10 @@ int cmd_blocks(int argc, char **argv)
 		{ "owners", .flag = &asked.owners },
 		CLI_SIZES_OPTIONS(&asked.style),
 		{ "sysroot", 's', .text = &asked.sysroot },
-		{ "watch", 'w', .flag = &asked.watch, .optional = true, .take = cli_take_watch,
-		  .value = &asked.every },
-		{ "quiet", 'q', .flag = &asked.quiet },
+		CLI_READ_OPTIONS(&asked),
 		{ 0 },
 	};
 	int r = cli_options(&usage, options, argc, argv);
 
-	return r >= 0 ? r : cli_watch(asked.every, asked.json, show_once, &asked);
+	return r >= 0 ? r : cli_watch(asked.watch, asked.json, show_once, &asked);
 }

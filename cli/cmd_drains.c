@@ -17,7 +17,8 @@
 /* --- drains --------------------------------------------------------------- */
 
 struct asked {
-	bool json;
+	bool json, quiet;
+	uint64_t watch;
 	struct stow_grid_style style;
 };
 
@@ -60,8 +61,9 @@ static int print_rows(const struct stow_drain_row *rows, size_t n, const struct 
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : r;
 }
 
-static int show(const struct asked *asked)
+static int show(void *data)
 {
+	const struct asked *asked = data;
 	_cleanup_(cli_context_done) struct cli_context context;
 	struct stow_drain_row *rows = NULL;
 	struct stow_err err;
@@ -73,7 +75,7 @@ static int show(const struct asked *asked)
 		r = stow_drain_rows(context.ledger, &rows, &n, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	r = print_rows(rows, n, asked, &err);
+	r = asked->quiet ? CLI_OK : print_rows(rows, n, asked, &err);
 	stow_drain_rows_free(rows, n);
 	return r < 0 ? cli_fail(&err) : r;
 }
@@ -87,14 +89,17 @@ int cmd_drains(int argc, char **argv)
 		.options = "      --cluster        the scheduler's drains, of all machines or of "
 			   "MACHINE\n"
 			   "  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+				   CLI_READ_HELP
 			   "  -h, --help           print this text\n" CLI_FLEET_HELP,
 		.words = 1,
+		.list = drain_view_columns,
 	};
 	struct asked asked = { 0 };
 	bool fleet = false;
 	const struct cli_option options[] = { { "cluster", .flag = &fleet },
 					      { "json", 'J', .flag = &asked.json },
 					      CLI_SIZES_OPTIONS(&asked.style),
+					      CLI_READ_OPTIONS(&asked),
 					      CLI_FLEET_OPTIONS(&fleet),
 					      { "timeout", .flag = &fleet, .argument = true },
 					      { 0 } };
@@ -102,7 +107,9 @@ int cmd_drains(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	return fleet || argc > optind ? cli_become_fleet(argc, argv) : show(&asked);
+	if (fleet || argc > optind)
+		return cli_become_fleet(argc, argv);
+	return cli_watch(asked.watch, asked.json, show, &asked);
 }
 
 /* --- cancel --------------------------------------------------------------- */

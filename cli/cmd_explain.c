@@ -16,6 +16,8 @@
 struct options {
 	const char *sysroot, *container, *ns;
 	bool json, nodes_only, quiet;
+	uint64_t watch;
+	const struct cli_asked *asked;
 };
 
 /* Print a plan or a refusal. Return the exit code. */
@@ -24,6 +26,8 @@ static int print(const struct options *options, const struct stow_request *reque
 {
 	_cleanup_free_ char *text = NULL;
 
+	if (options->quiet)
+		return plan ? CLI_OK : CLI_NOT_FIT;
 	if (options->json) {
 		cli_print_json(json_with_version(stow_explain_json(request, plan, refusal)));
 	} else if (options->nodes_only && plan) {
@@ -32,7 +36,7 @@ static int print(const struct options *options, const struct stow_request *reque
 	} else if (options->nodes_only) {
 		/* Standard output has nodes or nothing, for programs. */
 		fprintf(stderr, "numastow: no room for %s\n", refusal->text);
-	} else if (!options->quiet) {
+	} else {
 		text = stow_explain_text(request, plan, refusal);
 		fputs(text ? text : "", stdout);
 	}
@@ -65,8 +69,9 @@ static int parse(const struct options *options, const struct cli_asked *asked,
 }
 
 /* Return the exit code. */
-static int explain(const struct options *options, const struct cli_asked *asked)
+static int explain(void *data)
 {
+	const struct options *options = data;
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	_cleanup_(cli_context_done) struct cli_context context;
@@ -78,7 +83,7 @@ static int explain(const struct options *options, const struct cli_asked *asked)
 
 	r = cli_context_open(&context, options->sysroot, false, &err);
 	if (r == 0)
-		r = parse(options, asked, context.config, &request, &usage, &err);
+		r = parse(options, options->asked, context.config, &request, &usage, &err);
 	if (r == 0)
 		r = stow_grant_plan(&context.grant, &subject, &request, &plan, &refusal, &err);
 	if (r == 0 || refusal)
@@ -99,6 +104,7 @@ int cmd_explain(int argc, char **argv)
 			   "      --namespace NAME  the namespace whose caps apply\n"
 			   "      --nodes-only      print the NUMA nodes only, as a list: 0,2-3\n"
 			   "  -J, --json            print JSON\n"
+			   "  -w, --watch[=TIME]    print again every 2 seconds, or TIME\n"
 			   "  -q, --quiet           print errors only: the exit code is 3 without "
 			   "room\n"
 			   "  -s, --sysroot DIR     read a copied tree\n"
@@ -107,14 +113,14 @@ int cmd_explain(int argc, char **argv)
 		.words = INT_MAX,
 	};
 	_cleanup_(cli_asked_done) struct cli_asked asked = { 0 };
-	struct options options = { 0 };
+	struct options options = { .asked = &asked };
 	const char *file = NULL;
 	const struct cli_option known[] = { { "file", .text = &file },
 					    { "container", .text = &options.container },
 					    { "namespace", .text = &options.ns },
 					    { "nodes-only", .flag = &options.nodes_only },
 					    { "json", 'J', .flag = &options.json },
-					    { "quiet", 'q', .flag = &options.quiet },
+					    CLI_READ_OPTIONS(&options),
 					    { "sysroot", 's', .text = &options.sysroot },
 					    { 0 } };
 	int r = cli_options(&usage, known, argc, argv);
@@ -132,6 +138,6 @@ int cmd_explain(int argc, char **argv)
 	for (r = 0; optind < argc && r == 0; optind++)
 		r = cli_asked_argument(&asked, argv[optind], &err);
 	if (r == 0)
-		return explain(&options, &asked);
+		return cli_watch(options.watch, options.json, explain, &options);
 	return cli_wrong_usage("explain", "%s", err.msg);
 }

@@ -11,8 +11,11 @@
 #include "grant/show.h"
 
 struct asked {
+	int argc;
+	char **argv;
 	const char *sysroot;
-	bool json;
+	bool json, quiet;
+	uint64_t watch;
 	struct stow_grid_style style;
 };
 
@@ -27,9 +30,21 @@ static int show(const struct asked *asked, struct stow_err *err)
 	if (r < 0)
 		return r;
 	r = stow_show_ledger(&context.grant, asked->json, cli_width(), &asked->style, &text, err);
-	if (r == 0)
+	if (r == 0 && !asked->quiet)
 		fputs(text, stdout);
 	return cli_table_printed("ledger", r, err);
+}
+
+static int show_once(void *data)
+{
+	struct asked *asked = data;
+	struct stow_err err;
+	int r = show(asked, &err);
+
+	/* Only root can read the file; the agent shows it to the group `readers`. */
+	if (r == -EACCES && !asked->sysroot && geteuid() != 0)
+		return cli_become_fleet(asked->argc, asked->argv);
+	return r < 0 ? cli_fail(&err) : r;
 }
 
 int cmd_ledger(int argc, char **argv)
@@ -39,22 +54,17 @@ int cmd_ledger(int argc, char **argv)
 		.arguments = "[OPTION...]",
 		.summary = "Show the grants of this machine's containers",
 		.options = "  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
-			   "  -s, --sysroot DIR    read the ledger of a copied tree\n"
+			   "  -s, --sysroot DIR    read the ledger of a copied tree\n" CLI_READ_HELP
 			   "  -h, --help           print this text\n",
+		.list = stow_show_columns,
 	};
-	struct asked asked = { 0 };
+	struct asked asked = { .argc = argc, .argv = argv };
 	const struct cli_option options[] = { { "json", 'J', .flag = &asked.json },
 					      CLI_SIZES_OPTIONS(&asked.style),
 					      { "sysroot", 's', .text = &asked.sysroot },
+					      CLI_READ_OPTIONS(&asked),
 					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
-	struct stow_err err;
 
-	if (r >= 0)
-		return r;
-	r = show(&asked, &err);
-	/* Only root can read the file; the agent shows it to the group `readers`. */
-	if (r == -EACCES && !asked.sysroot && geteuid() != 0)
-		return cli_become_fleet(argc, argv);
-	return r < 0 ? cli_fail(&err) : r;
+	return r >= 0 ? r : cli_watch(asked.watch, asked.json, show_once, &asked);
 }

@@ -23,7 +23,7 @@
 
 struct asked {
 	const char *sysroot;
-	bool json, last, follow;
+	bool json, last, follow, quiet;
 	bool since_given;
 	uint64_t since; /* ns since 1970 */
 };
@@ -133,7 +133,7 @@ static int show(const struct asked *asked, const char *name, struct stow_err *er
 {
 	struct stow_show_asked wanted = { .since = asked->since, .json = asked->json };
 	_cleanup_(cli_context_done) struct cli_context context;
-	_cleanup_free_ char *id = NULL;
+	_cleanup_free_ char *id = NULL, *text = NULL;
 	int r;
 
 	r = cli_context_open_anyway(&context, asked->sysroot, false, err);
@@ -145,6 +145,8 @@ static int show(const struct asked *asked, const char *name, struct stow_err *er
 	if (r < 0)
 		return r;
 	wanted.id = id ? id : name;
+	if (asked->quiet)
+		return stow_show_history(&context.grant, &wanted, &text, err);
 	return asked->follow ? follow(&context, &wanted, err) : print(&context, &wanted, err);
 }
 
@@ -166,6 +168,8 @@ int cmd_why(int argc, char **argv)
 			"  -S, --since TIME   events since then: \"1h ago\", today, \"2026-01-31 "
 			"12:00\"\n"
 			"  -J, --json         print JSON; with --follow, one object after another\n"
+			"  -q, --quiet        print errors only: the exit code is 1 for an "
+			"unknown ID\n"
 			"  -s, --sysroot DIR  read the ledger of a copied tree\n"
 			"  -h, --help         print this text\n"
 			"  ID                 a container's id, the beginning of it, or its name; "
@@ -181,6 +185,7 @@ int cmd_why(int argc, char **argv)
 						.argument = true, .take = take_since,
 						.value = &asked.since },
 					      { "json", 'J', .flag = &asked.json },
+					      { "quiet", 'q', .flag = &asked.quiet },
 					      { "sysroot", 's', .text = &asked.sysroot },
 					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);

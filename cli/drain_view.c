@@ -353,15 +353,22 @@ static const char *what(const PbDrain *drain, char *buf, size_t size)
 	}
 }
 
+/* Only the scheduler knows the machine. */
+static const char *const of_fleet[] = { "DRAIN",    "NODE",  "WHAT",	"SINCE", "STEP",
+					">OFFLINE", ">SIZE", "MESSAGE", NULL };
+static const char *const of_machine[] = { "DRAIN",    "+NODE", "WHAT",	  "SINCE", "STEP",
+					  ">OFFLINE", ">SIZE", "MESSAGE", NULL };
+
+void drain_view_columns(FILE *out)
+{
+	cli_grid_help(of_fleet, out);
+}
+
 int drain_view_list(PbDrain *const *drains, size_t n, bool cluster,
 		    const struct stow_grid_style *style, struct stow_err *err)
 {
-	static const char *const all[] = { "DRAIN",    "NODE",	"WHAT",	   "SINCE", "STEP",
-					   ">OFFLINE", ">SIZE", "MESSAGE", NULL };
-	static const char *const here[] = { "DRAIN",	"WHAT",	 "SINCE",   "STEP",
-					    ">OFFLINE", ">SIZE", "MESSAGE", NULL };
 	static const PbDrainProgress waiting = PB_DRAIN_PROGRESS__INIT;
-	struct cli_grid *table = cli_grid(cluster ? all : here);
+	struct cli_grid *table = cli_grid(cluster ? of_fleet : of_machine);
 	int r;
 
 	for (size_t i = 0; i < n; i++) {
@@ -370,7 +377,7 @@ int drain_view_list(PbDrain *const *drains, size_t n, bool cluster,
 		char name[64], since[32], some[32], whole[32];
 		const char *texts[] = {
 			d->id,
-			d->node,
+			or_dash(d->node),
 			what(d, name, sizeof(name)),
 			cli_format_time(d->created, since, sizeof(since)),
 			d->progress ? step_name(p) : "waiting",
@@ -379,8 +386,6 @@ int drain_view_list(PbDrain *const *drains, size_t n, bool cluster,
 			or_dash(p->message),
 		};
 
-		if (!cluster)
-			memmove(texts + 1, texts + 2, sizeof(texts) - 2 * sizeof(*texts));
 		cli_grid_row(table, texts);
 	}
 	r = cli_grid_print_as(table, style, stdout, err);

@@ -32,3 +32,5 @@ void drain_view_culprits(const PbDrainProgress *progress);
 /* Print a table of drains; `cluster`: of all machines. -EINVAL, -ENOMEM, as stow_grid_print(). */
 int drain_view_list(PbDrain *const *drains, size_t n, bool cluster,
 		    const struct stow_grid_style *style, struct stow_err *err);
+/* Print the names of its columns, for --help. */
+void drain_view_columns(FILE *out);

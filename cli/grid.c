@@ -46,6 +46,14 @@ struct cli_grid *cli_grid(const char *const *columns)
 	return table;
 }
 
+void cli_grid_help(const char *const *columns, FILE *out)
+{
+	_cleanup_free_ struct cli_grid *table = cli_grid(columns);
+
+	if (table)
+		stow_grid_help(table->columns, table->n, out);
+}
+
 void cli_grid_row(struct cli_grid *table, const char *const *texts)
 {
 	for (int i = 0; table && i < table->n && !table->failed; i++) {

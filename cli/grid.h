@@ -11,6 +11,8 @@
  * name with a leading ">" is right-aligned, one with a leading "+" not among the default columns. */
 struct cli_grid;
 struct cli_grid *cli_grid(const char *const *columns);
+/* Print the names of `columns`, for --help. */
+void cli_grid_help(const char *const *columns, FILE *out);
 /* Add a row with one text per column, which is made harmless for terminals. That memory ran out is
  * recorded until the table is printed. */
 void cli_grid_row(struct cli_grid *table, const char *const *texts);

@@ -46,6 +46,7 @@ static const struct {
 	  "  -r, --raw            columns separated by one space\n"
 	  "  -N, --node LIST      only these NUMA nodes: 0,2-3, 0-6:2\n"
 	  "  -w, --watch[=TIME]   again every 2 seconds, or TIME: 500ms, 5s, 1m\n"
+	  "  -q, --quiet          errors only, for the exit code\n"
 	  "  -s, --sysroot DIR    a copy of a machine's files\n"
 	  "\n"
 	  "In tables \"-\" is unknown. Colours are used on a terminal only, and not if\n"

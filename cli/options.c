@@ -27,6 +27,8 @@ static void print_usage(const struct cli_usage *usage)
 	       usage->options);
 	if (usage->more)
 		usage->more(usage->columns);
+	if (usage->list)
+		usage->list(stdout);
 }
 
 static int take(const struct cli_option *option, const char *text, struct stow_err *err)

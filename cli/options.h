@@ -5,6 +5,7 @@
 
 #include <getopt.h> /* optind */
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/err.h"
 
@@ -21,6 +22,7 @@ struct cli_usage {
 	int words;	     /* the maximum; the subcommand checks the minimum; or CLI_COMMAND */
 	void (*more)(const struct cli_column *columns); /* prints what follows; may be NULL */
 	const struct cli_column *columns;		/* of its table, for `more` */
+	void (*list)(FILE *out);			/* prints them, without `more`; or NULL */
 };
 
 /* An option sets a flag, or `text` to its argument, or `take` parses its argument into `value`. An
@@ -78,6 +80,15 @@ int cli_take_watch(const char *text, void *value, struct stow_err *err);
 #define CLI_WATCH_HELP "  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"
 #define CLI_QUIET_HELP "  -q, --quiet          print errors only\n"
 #define CLI_BYTES_HELP "  -b, --bytes          print sizes in bytes\n"
+
+/* The options of what only reads, for an `asked` with the fields `watch` (ns; 0: once) and `quiet`,
+ * and their help. */
+#define CLI_READ_OPTIONS(asked)                                                               \
+	{ "watch", 'w', .optional = true, .take = cli_take_watch, .value = &(asked)->watch }, \
+	{                                                                                     \
+		"quiet", 'q', .flag = &(asked)->quiet                                         \
+	}
+#define CLI_READ_HELP CLI_WATCH_HELP CLI_QUIET_HELP
 
 /* Connection options, which numastow-fleet parses; here they only select it. */
 #define CLI_FLEET_OPTIONS(given)                                      \

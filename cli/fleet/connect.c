@@ -187,6 +187,11 @@ void fleet_close(struct fleet *fleet)
 		stow_rpc_loop_free(fleet->loop);
 	if (fleet->signals >= 0)
 		close(fleet->signals);
+	if (fleet->options->watch) { /* which sleeps now */
+		sigset_t set = interrupts();
+
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	}
 }
 
 int fleet_call(struct fleet *fleet, const char *method, const void *request, void *ret,

@@ -262,6 +262,7 @@ const struct fleet_command fleet_drain = {
 const struct fleet_command fleet_drains = {
 	.name = "drains",
 	.table = true,
+	.reads = true,
 	.arguments = "[--cluster | MACHINE]",
 	.summary = "Show running drains of the fleet, or of this machine through its agent",
 	.settings = cluster_settings,

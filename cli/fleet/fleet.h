@@ -41,7 +41,8 @@ struct fleet_options {
 	bool confirmed, annotation, revoke, containers, dry_run, cluster, last;
 	struct drain_asked drain;
 
-	bool json;
+	bool json, quiet;
+	uint64_t watch;		      /* ns between two outputs; 0: once */
 	struct stow_grid_style style; /* of the table */
 	const char **words;	      /* NULL-terminated */
 	size_t n_words;
@@ -125,8 +126,10 @@ struct fleet_command {
 	const struct stow_setting *settings; /* besides those of every command; may be NULL */
 	size_t min_words, max_words;
 	enum fleet_peer peer;
-	bool places; /* -ENOSPC: the request does not fit */
-	bool table;  /* it has the options of a table */
+	bool places;		    /* -ENOSPC: the request does not fit */
+	bool table;		    /* it has the options of a table */
+	const char *const *columns; /* of that table, as for cli_grid(), for --help; or NULL */
+	bool reads;		    /* it changes nothing, and has --watch and --quiet */
 	/* Return an exit code, or -errno. */
 	int (*run)(struct fleet *fleet, struct stow_err *err);
 	/* Return the peer to ask, depending on the options. NULL: `peer`. */

@@ -52,6 +52,7 @@ static int run_why(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_ledger = {
 	.name = "ledger",
 	.table = true,
+	.reads = true,
 	.arguments = "",
 	.summary = "Show the grants of this machine's containers, from its agent",
 	.peer = FLEET_AGENT,
@@ -62,6 +63,7 @@ const struct fleet_command fleet_why = {
 	.name = "why",
 	.arguments = "[ID]",
 	.summary = "Show what happened to a container, from this machine's agent",
+	.reads = true,
 	.max_words = 1,
 	.peer = FLEET_AGENT,
 	.run = run_why,

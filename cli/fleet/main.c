@@ -15,7 +15,8 @@
 #define AT(field) offsetof(struct fleet_options, field)
 #define S	  STOW_SECOND
 
-#define HELP_COLUMN 23 /* as in CLI_STYLE_HELP */
+#define HELP_COLUMN 23		 /* as in CLI_STYLE_HELP */
+#define WATCH	    "--watch=2s" /* of --watch without an argument, as cli_take_watch() */
 
 static const struct fleet_command *const commands[] = {
 	&fleet_nodes,	     &fleet_node,	&fleet_place,  &fleet_release,
@@ -52,6 +53,13 @@ static const struct stow_setting table_settings[] = {
 	{ 0 },
 };
 
+/* Options of commands that only read. */
+static const struct stow_setting read_settings[] = {
+	{ "watch", STOW_SETTING_DURATION, AT(watch), S / 10, 0, NULL, NULL, NULL },
+	{ "quiet", STOW_SETTING_SWITCH, AT(quiet), 0, 0, NULL, NULL, NULL },
+	{ 0 },
+};
+
 /* Letters of options, as in the other subcommands. */
 static const struct {
 	char letter;
@@ -60,7 +68,8 @@ static const struct {
 } letters[] = { { 'h', "--help", false },  { 'J', "--json", false },
 		{ 'o', "--output", true }, { 'n', "--noheadings", false },
 		{ 'P', "--pairs", false }, { 'r', "--raw", false },
-		{ 'b', "--bytes", false } };
+		{ 'b', "--bytes", false }, { 'w', "--watch", true },
+		{ 'q', "--quiet", false } };
 
 enum { HELP, JSON };
 static const char *const own[] = { "help", "json", NULL };
@@ -103,6 +112,9 @@ static size_t join(const struct fleet_command *command, struct stow_setting *all
 	for (const struct stow_setting *s = table_settings;
 	     command->table && s->name && n < max - 1; s++)
 		all[n++] = *s;
+	for (const struct stow_setting *s = read_settings; command->reads && s->name && n < max - 1;
+	     s++)
+		all[n++] = *s;
 	all[n] = (struct stow_setting){ 0 };
 	return n;
 }
@@ -116,11 +128,14 @@ static void print_help(const struct fleet_command *command)
 	       *command->arguments ? " " : "", command->arguments, command->summary);
 	if (command->settings)
 		stow_settings_help(command->settings, HELP_COLUMN, stdout);
-	printf("  -J, --json           print JSON\n%s  -h, --help           print this text\n"
+	printf("  -J, --json           print JSON\n%s%s  -h, --help           print this text\n"
 	       "\nThese are keys of " FLEET_CONFIG_PATH " too:\n",
-	       command->table ? CLI_STYLE_HELP CLI_BYTES_HELP : "");
+	       command->table ? CLI_STYLE_HELP CLI_BYTES_HELP : "",
+	       command->reads ? CLI_READ_HELP : "");
 	stow_settings_help(theirs, HELP_COLUMN, stdout);
 	printf("      --config FILE    read this file instead\n");
+	if (command->columns)
+		cli_grid_help(command->columns, stdout);
 }
 
 static bool is_flag(int argc, char **argv, const char *flag)
@@ -186,8 +201,15 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 	return r < 0 ? r : 0;
 }
 
-static int run(const struct fleet_command *command, const struct fleet_options *options)
+struct asked {
+	const struct fleet_command *command;
+	const struct fleet_options *options;
+};
+
+static int run(void *data)
 {
+	const struct fleet_command *command = ((const struct asked *)data)->command;
+	const struct fleet_options *options = ((const struct asked *)data)->options;
 	enum fleet_peer peer = command->choose_peer ? command->choose_peer(options) : command->peer;
 	struct fleet fleet;
 	struct stow_err err = { 0 };
@@ -231,6 +253,10 @@ static bool add_letters(const char **list, size_t *n, const char *argument)
 	for (const char *at = argument + 1; *at; at++) {
 		size_t i = 0;
 
+		if (strcmp(at, "w") == 0) {
+			list[(*n)++] = WATCH;
+			return false;
+		}
 		while (i < STOW_ARRAY_SIZE(letters) && letters[i].letter != *at)
 			i++;
 		if (i == STOW_ARRAY_SIZE(letters)) {
@@ -265,7 +291,9 @@ static const char **spell_out(int argc, char **argv, int *ret_n)
 		only_words = only_words || (!belongs && strcmp(argument, "--") == 0);
 		if (belongs || only_words || argument[0] != '-' || !argument[1] ||
 		    argument[1] == '-') {
-			list[n++] = argument;
+			list[n++] = belongs || only_words || strcmp(argument, "--watch") != 0
+					    ? argument
+					    : WATCH;
 			belongs = false;
 		} else {
 			belongs = add_letters(list, &n, argument);
@@ -282,6 +310,7 @@ int main(int argc, char **argv)
 	_cleanup_free_ const char **arguments = spell_out(argc, argv, &n_arguments);
 	_cleanup_free_ const char **words = calloc((size_t)n_arguments + 1, sizeof(*words));
 	struct fleet_options options = { .timeout = 10 * S, .pods = 1, .words = words };
+	struct asked asked = { command, &options };
 	struct stow_setting all[64];
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
 	struct stow_err err = { 0 };
@@ -306,8 +335,11 @@ int main(int argc, char **argv)
 		r = CLI_OK;
 	} else if (r < 0) {
 		r = cli_wrong_usage(command->name, "%s", err.msg);
+	} else if (options.quiet && !freopen("/dev/null", "w", stdout)) {
+		stow_err_sys(&err, errno, "/dev/null");
+		r = cli_fail(&err);
 	} else {
-		r = run(command, &options);
+		r = cli_watch(options.watch, options.json, run, &asked);
 	}
 	stow_settings_done(all, &options);
 	return cli_finish(r);

@@ -90,13 +90,14 @@ static const char *state_of(const PbNode *node, char *buf, size_t size)
 	return cli_message_word(&pb_node_state__descriptor, (int)node->state, buf, size);
 }
 
+static const char *const node_columns[] = { "NODE",	   "STATE",	"MODE",	      ">NUMA",
+					    ">CPUS",	   ">MEMORY",	">HUGEPAGES", "FENCED",
+					    ">CONTAINERS", ">RESERVED", ">SEEN",      NULL };
+
 int fleet_show_nodes(PbNode *const *nodes, size_t n, const struct stow_grid_style *style,
 		     struct stow_err *err)
 {
-	static const char *const columns[] = { "NODE",	      "STATE",	   "MODE",	 ">NUMA",
-					       ">CPUS",	      ">MEMORY",   ">HUGEPAGES", "FENCED",
-					       ">CONTAINERS", ">RESERVED", ">SEEN",	 NULL };
-	struct cli_grid *table = cli_grid(columns);
+	struct cli_grid *table = cli_grid(node_columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbNodeReport *report = nodes[i]->report;
@@ -178,14 +179,15 @@ static void sum_parts(const PbContainer *container, struct container_sums *sums)
 	}
 }
 
+static const char *const container_columns[] = { "CONTAINER",  "NAME",	"STATE",      "OWNER",
+						 "CPUS",       "NUMA",	">MEMORY",    ">USED",
+						 ">HUGEPAGES", "DRIFT", "+NAMESPACE", "+POD",
+						 NULL };
+
 static int show_containers(PbContainer *const *containers, size_t n,
 			   const struct stow_grid_style *style, struct stow_err *err)
 {
-	static const char *const columns[] = { "CONTAINER",  "NAME",  "STATE",	    "OWNER",
-					       "CPUS",	     "NUMA",  ">MEMORY",    ">USED",
-					       ">HUGEPAGES", "DRIFT", "+NAMESPACE", "+POD",
-					       NULL };
-	struct cli_grid *table = cli_grid(columns);
+	struct cli_grid *table = cli_grid(container_columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbContainer *c = containers[i];
@@ -214,12 +216,14 @@ static int show_containers(PbContainer *const *containers, size_t n,
 	return cli_grid_print_as(table, style, stdout, err);
 }
 
+static const char *const reservation_columns[] = { "RESERVATION", "NODE",	"NUMA",
+						   "STATE",	  "POD",	"CONTAINER",
+						   ">LEFT",	  "+NAMESPACE", NULL };
+
 static int show_reservations(PbReservation *const *reservations, size_t n,
 			     const struct stow_grid_style *style, struct stow_err *err)
 {
-	static const char *const columns[] = { "RESERVATION", "NODE",  "NUMA",	     "STATE", "POD",
-					       "CONTAINER",   ">LEFT", "+NAMESPACE", NULL };
-	struct cli_grid *table = cli_grid(columns);
+	struct cli_grid *table = cli_grid(reservation_columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbReservation *r = reservations[i];
@@ -463,6 +467,8 @@ static const struct stow_setting containers_settings[] = {
 const struct fleet_command fleet_nodes = {
 	.name = "nodes",
 	.table = true,
+	.reads = true,
+	.columns = node_columns,
 	.arguments = "[NODE...]",
 	.summary = "Show what the fleet's machines have, and what is available",
 	.max_words = SIZE_MAX,
@@ -471,6 +477,7 @@ const struct fleet_command fleet_nodes = {
 
 const struct fleet_command fleet_node = {
 	.name = "node",
+	.reads = true,
 	.arguments = "[NODE]",
 	.summary = "Show one machine of the fleet, or this machine as its agent knows it",
 	.max_words = 1,
@@ -481,6 +488,8 @@ const struct fleet_command fleet_node = {
 const struct fleet_command fleet_containers = {
 	.name = "containers",
 	.table = true,
+	.reads = true,
+	.columns = container_columns,
 	.arguments = "[--last | ID...]",
 	.summary = "Show this machine's containers: what is promised to them, and what they use",
 	.settings = containers_settings,
@@ -492,6 +501,8 @@ const struct fleet_command fleet_containers = {
 const struct fleet_command fleet_reservations = {
 	.name = "reservations",
 	.table = true,
+	.reads = true,
+	.columns = reservation_columns,
 	.arguments = "[NODE]",
 	.summary = "Show reservations, and their containers",
 	.max_words = 1,

@@ -217,6 +217,7 @@ const struct fleet_command fleet_release = {
 
 const struct fleet_command fleet_explain = {
 	.name = "explain",
+	.reads = true,
 	.arguments = "--cluster [OPTION...] KEY=VALUE... [+ KEY=VALUE...]...",
 	.summary = "Show where the scheduler would place pods, with a reason for each machine",
 	.settings = explain_settings,

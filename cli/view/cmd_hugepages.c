@@ -44,7 +44,7 @@ static int show_once(void *data)
 	} else {
 		r = huge_view_print(&view, &err);
 	}
-	return r < 0 ? cli_fail(&err) : CLI_OK;
+	return cli_table_printed("hugepages", r, &err);
 }
 
 int cmd_hugepages(int argc, char **argv)

@@ -134,7 +134,7 @@ static int show_once(void *data)
 			say_hidden(&settings);
 	}
 	if (r < 0)
-		return cli_fail(&err);
+		return cli_table_printed("settings", r, &err);
 	return failed ? CLI_PARTIAL : CLI_OK;
 }
 

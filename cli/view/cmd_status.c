@@ -43,9 +43,7 @@ int cmd_status(int argc, char **argv)
 			"agent, "
 			"scheduler, Kubernetes, what is granted, the last refusals, and what to do",
 		.options = "  -J, --json           print JSON\n"
-			   "  -b, --bytes          print sizes in bytes\n"
-			   "  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"
-			   "  -q, --quiet          print errors only: for the exit code\n"
+			   "  -b, --bytes          print sizes in bytes\n" CLI_READ_HELP
 			   "  -s, --sysroot DIR    look at DIR, a copy of a machine's files\n"
 			   "  -h, --help           print this text\n",
 	};
@@ -54,9 +52,7 @@ int cmd_status(int argc, char **argv)
 	const struct cli_option options[] = {
 		{ "json", 'J', .flag = &asked.out.json },
 		{ "bytes", 'b', .flag = &asked.out.bytes },
-		{ "watch", 'w', .flag = &asked.out.watch_given, .optional = true,
-		  .take = cli_take_watch, .value = &asked.out.watch },
-		{ "quiet", 'q', .flag = &asked.out.quiet },
+		CLI_READ_OPTIONS(&asked.out),
 		{ "sysroot", 's', .text = &asked.out.sysroot },
 		{ 0 },
 	};

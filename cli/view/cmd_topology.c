@@ -134,7 +134,7 @@ static int settle(struct asked *asked)
 	if (views > 1)
 		return cli_wrong_usage("topology",
 				       "--table, --tree, --firmware and --svg exclude each other");
-	if (asked->svg && (out->json || out->watch_given))
+	if (asked->svg && (out->json || out->watch))
 		return cli_wrong_usage("topology", "--svg excludes --json and --watch");
 	if (asked->firmware && out->columns)
 		return cli_wrong_usage("topology", "--output is for --table and --tree");

@@ -24,7 +24,6 @@ struct cli_output {
 	const char *sysroot;	 /* "/" unless given */
 	struct stow_idset nodes; /* these NUMA nodes only; empty: all */
 	uint64_t watch;		 /* ns between two outputs; 0: once */
-	bool watch_given;
 };
 
 /* The entries of a table of options for what prints one table, for `struct cli_output *out`. */
@@ -35,13 +34,12 @@ struct cli_output {
 	}
 
 /* All of them. */
-#define CLI_OUTPUT_OPTIONS(out)                                                  \
-	CLI_TABLE_OPTIONS(out), { "bytes", 'b', .flag = &(out)->bytes },         \
-		{ "sysroot", 's', .text = &(out)->sysroot },                     \
-		{ "node", 'N', .take = cli_take_nodes, .value = &(out)->nodes }, \
-	{                                                                        \
-		"watch", 'w', .flag = &(out)->watch_given, .optional = true,     \
-			      .take = cli_take_watch, .value = &(out)->watch     \
+#define CLI_OUTPUT_OPTIONS(out)                                                                \
+	CLI_TABLE_OPTIONS(out), { "bytes", 'b', .flag = &(out)->bytes },                       \
+		{ "sysroot", 's', .text = &(out)->sysroot },                                   \
+		{ "node", 'N', .take = cli_take_nodes, .value = &(out)->nodes },               \
+	{                                                                                      \
+		"watch", 'w', .optional = true, .take = cli_take_watch, .value = &(out)->watch \
 	}
 
 /* Their help; a command puts its own options before it. */

@@ -13,6 +13,7 @@
 #include "base/parse.h"
 
 #define COLUMNS_MAX 16
+#define HELP_WIDTH  79
 
 struct part {
 	FILE *out;
@@ -187,6 +188,20 @@ const char *stow_grid_size(const struct stow_grid_style *style, uint64_t bytes, 
 		return stow_format_size(bytes, buf, size);
 	snprintf(buf, size, "%" PRIu64, bytes);
 	return buf;
+}
+
+void stow_grid_help(const struct stow_grid_column *columns, int n, FILE *out)
+{
+	_cleanup_free_ char *list = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&list, &len);
+
+	if (!to)
+		return;
+	for (int i = 0; i < n; i++)
+		fprintf(to, "%s%s", i ? ", " : "", columns[i].heading);
+	if (fclose(to) == 0 && list)
+		stow_fit_print(out, 0, "\nColumns:", 2, list, HELP_WIDTH);
 }
 
 /* --- all ------------------------------------------------------------------ */

@@ -43,6 +43,9 @@ struct stow_grid {
 int stow_grid_print(FILE *out, const struct stow_grid *grid, char *const *cells, size_t rows,
 		    struct stow_err *err);
 
+/* Print the names of the columns, for --help. */
+void stow_grid_help(const struct stow_grid_column *columns, int n, FILE *out);
+
 /* Return whether a program reads the table: then nothing but its rows is printed. `style` may be
  * NULL. */
 bool stow_grid_for_programs(const struct stow_grid_style *style);

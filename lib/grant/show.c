@@ -167,6 +167,11 @@ static const struct stow_grid_column ledger_columns[] = {
 	{ "CREATED", 19, 0, false, true },
 };
 
+void stow_show_columns(FILE *out)
+{
+	stow_grid_help(ledger_columns, STOW_ARRAY_SIZE(ledger_columns), out);
+}
+
 /* Set the cells of one record; a cell is NULL when memory ran out. */
 static void ledger_cells(const struct contents *c, size_t i, const struct stow_grid_style *style,
 			 char **cells)

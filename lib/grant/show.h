@@ -17,6 +17,9 @@
 int stow_show_ledger(const struct stow_grant_context *context, bool json, int width,
 		     const struct stow_grid_style *style, char **ret_text, struct stow_err *err);
 
+/* Print the names of that table's columns, for --help. */
+void stow_show_columns(FILE *out);
+
 /* Up to which event the history was read. A new ledger numbers its events anew, so the time belongs
  * to it. */
 struct stow_show_read {

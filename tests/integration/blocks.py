@@ -6,9 +6,8 @@ import json
 import os
 import re
 import struct
-import subprocess
 
-from harness import BUILD, MIB, Machine, Temp, changed, check, finish, fingerprint, run, same
+from harness import BUILD, MIB, Machine, Temp, again, changed, check, finish, fingerprint, run, same
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 MEMORY = "/sys/devices/system/memory"
@@ -291,20 +290,6 @@ def odd_files(machine):
     same("nor is it online", (answer["online"], answer["offline"]), (640 * MIB, 256 * MIB))
 
 
-def again(machine):
-    """--watch prints once more what a block is by then; --quiet nothing."""
-    argv = [NUMASTOW, "blocks", "--sysroot", machine.path, "--raw", "--noheadings", "--output", "BLOCK,STATE"]
-    with subprocess.Popen([*argv, "--watch=100ms"], stdout=subprocess.PIPE, text=True) as process:
-        lines = iter(process.stdout.readline, "")
-        first = next(lines)
-        machine.write(f"{MEMORY}/memory0/state", "offline\n")
-        check("--watch shows what has changed", any(line == "0 offline\n" for line in lines), first)
-        process.kill()
-    machine.write(f"{MEMORY}/memory0/state", "online\n")
-    done = run([*argv, "--quiet"], "")
-    same("--quiet", (done.code, done.out, done.err), (0, "", ""))
-
-
 def many_nodes(temp):
     """1,024 nodes with eight blocks each, and holes between them."""
     machine = Machine(f"{temp}/many", fresh=False)
@@ -341,7 +326,9 @@ with Temp() as path:
     sizes(machine)
     without_contents(machine)
     table_options(machine)
-    again(machine)
+    again("blocks", [NUMASTOW, "blocks", "--sysroot", machine.path, "--raw", "--noheadings", "--output", "BLOCK,STATE"],
+          lambda: machine.write(f"{MEMORY}/memory0/state", "offline\n"), "0 offline\n")
+    machine.write(f"{MEMORY}/memory0/state", "online\n")
     with_contents(machine)
     odd_files(machine)
     machine.write(f"{MEMORY}/memory5/state", "online\n")

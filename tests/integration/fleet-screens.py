@@ -5,11 +5,13 @@
 import json
 import os
 import re
+import signal
+import subprocess
 
 from daemons import PATIENCE
 from fleetlib import (GIB, MIB, FakeAgent, channel_to, drain_pb2, eventually, full_report, node_pb2, scheduler_pb2,
                       scheduler_pb2_grpc, start_agent, start_scheduler)
-from harness import BUILD, Machine, Temp, check, finish, hook, run, same
+from harness import BUILD, Machine, Temp, again, check, columns_of, finish, hook, run, same
 from screens import CONTAINERS, NUMASTOW, look, name_of, whole
 
 MACHINES = 8
@@ -86,10 +88,44 @@ def check_options(scheduler):
     rows = ask("reservations", "-rn", "-o", "+NAMESPACE", *scheduler).splitlines()
     check("reservations -o +NAMESPACE", len(rows) == 3 and all(row.endswith(" default") for row in rows), rows)
     same("none", ask("reservations", "-n", "there-is-none", *scheduler), "")
-    for command in ("nodes", "reservations"):
-        done = run([NUMASTOW, command, "-o", "NODE,colour", *scheduler], "")
-        check(f"{command}: an unknown column", done.code == 2 and not done.out and
-              '--output "colour": expected columns of ' in done.err and f"numastow {command} --help" in done.err, done)
+    for words in (["nodes"], ["reservations"], ["drains", "--cluster"]):
+        unknown_column(words, scheduler)
+
+
+def unknown_column(words, where):
+    """--output takes the columns that --help lists, and no other."""
+    done = run([NUMASTOW, *words, "-o", "NODE,colour", *where], "")
+    known = ",".join(columns_of(run([NUMASTOW, words[0], "--help"], "").out))
+    check(f"{words[0]}: an unknown column", done.code == 2 and not done.out and known.count(",") > 5 and
+          f'--output "{"NODE" if "NODE" not in known else "colour"}": expected columns of {known}\n' in done.err and
+          f"numastow {words[0]} --help" in done.err, done)
+
+
+def check_again(scheduler):
+    """--watch and --quiet of what the scheduler answers."""
+    again("nodes", [NUMASTOW, "nodes", "-nro", "NODE,FENCED", *scheduler], lambda: ask("fence", machine_name(2), "1", *scheduler),
+          f"{machine_name(2)} 1\n")
+    again("node", [NUMASTOW, "node", machine_name(3), *scheduler], lambda: ask("fence", machine_name(3), "0", *scheduler),
+          "fenced   NUMA nodes 0")
+    kept = ask("place", "--lifetime", "24h", "cpus=1", *scheduler)
+    check("the whole lifetime is left", "expires     in 24h," in kept, kept)
+    same("also in the table", ask("reservations", "-nro", "LEFT", *scheduler).splitlines().count("24h"), 1)
+    again("reservations", [NUMASTOW, "reservations", "-nro", "POD", *scheduler],
+          lambda: ask("place", "--name", "later", "cpus=1", *scheduler), "later")
+    again("drains", [NUMASTOW, "drains", "--cluster", "-nro", "NODE", *scheduler],
+          lambda: ask("drain", machine_name(4), "--node", "1", "--detach", *scheduler), machine_name(4))
+    again("explain", [NUMASTOW, "explain", "--cluster", "--node", machine_name(5), "cpus=1", *scheduler],
+          lambda: ask("fence", machine_name(5), "0-6", *scheduler), "NUMA nodes  7\n")
+    for options in (["-nw"], ["--watch", "-n"], ["-nw100ms"]):
+        with subprocess.Popen([NUMASTOW, "nodes", *options, "-oSTATE", *scheduler], stdout=subprocess.PIPE) as process:
+            seen = [process.stdout.readline() for _ in range(2 * MACHINES)]
+            process.terminate()
+        check(f"nodes {options}: again and again", process.returncode == -signal.SIGTERM and seen[-1], seen)
+    for words in (["nodes", "--watch=1ms"], ["nodes", "-w1ms"], ["drains", "--cluster", "-w0s"]):
+        done = run([NUMASTOW, *words, *scheduler], "")
+        check(f"{words}: too often", done.code == 2 and not done.out and "100ms" in done.err, done)
+
+
 
 
 def check_fleet(temp):
@@ -113,6 +149,7 @@ def check_fleet(temp):
                          [n for n in map(machine_name, range(MACHINES)) if not whole(screen, n)], [])
         check_options(scheduler)
         check_drains(scheduler)
+        check_again(scheduler)
         for agent in agents:
             agent.close()
 
@@ -142,6 +179,13 @@ def check_agent(temp):
              sorted(f"uid-{i} default" for i in range(CONTAINERS)))
         done = run([os.path.join(BUILD, "numastow-fleet"), "ledger", "-o", "colour", *local], "")
         check("ledger by the agent: an unknown column", done.code == 2 and "expected columns of CONTAINER," in done.err, done)
+        unknown_column(["containers"], local)
+        machine.container("last", {"numastow.io/cpus": "1"})
+        again("containers", [NUMASTOW, "containers", "-nro", "CONTAINER", *local],
+              lambda: hook(machine, "apply", machine.state("last")), "last\n")
+        machine.container("more", {"numastow.io/cpus": "1"})
+        again("ledger by the agent", [os.path.join(BUILD, "numastow-fleet"), "ledger", "-nro", "CONTAINER", *local],
+              lambda: hook(machine, "apply", machine.state("more")), "more\n")
         same("containers -nro", sorted(rows), sorted(f"{name_of(i)} default" for i in range(CONTAINERS)))
 
 

@@ -48,6 +48,12 @@ def finish():
     sys.exit(1 if counts["not ok"] else 0)
 
 
+def columns_of(help_text, title=""):
+    """The columns that --help lists, of the table with this title: in lines with what each is, or as a list."""
+    lines = help_text.partition(title or "\n")[2].partition("Columns:\n")[2].partition("\n\n")[0]
+    return [name for line in lines.splitlines() for name in re.split(", *", line.strip().split("  ")[0].rstrip(","))]
+
+
 def eventually(function, seconds=PATIENCE):
     """Call the function until it returns something true, or time is over. Return its last result."""
     end = time.monotonic() + seconds
@@ -91,6 +97,20 @@ class Result:
 def run(argv, text, timeout=300):
     return Result(subprocess.run(argv, input=text, capture_output=True, text=True, check=False,
                                  timeout=timeout))
+
+
+def again(what, argv, change, shown):
+    """With --watch the command prints once more what there is by then, until a signal ends it; with --quiet nothing."""
+    with subprocess.Popen([*argv, "--watch=100ms"], stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        first = next(lines, "")
+        change()
+        check(f"{what}: --watch shows what has changed", first and shown not in first and any(
+            shown in line for line, _ in zip(lines, range(1000))), first)
+        process.terminate()
+        same(f"{what}: a signal ends --watch", process.wait(), -signal.SIGTERM)
+    done = run([*argv, "-q"], "")
+    same(f"{what}: --quiet", (done.code, done.out, done.err), (0, "", ""))
 
 
 def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None, args=(), prefix=()):

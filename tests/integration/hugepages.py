@@ -186,6 +186,5 @@ with Temp() as place:
     check("a stranger's unit stays", done.code == 64 and read(tree, UNIT) == "[Unit]\n" and "was not written by numastow" in done.err, done)
     rows = ask(tree, "--noheadings", "--raw", "--output", "NODE,TOTAL").out.splitlines()
     same("columns", rows, ["0 9", "1 12"])
-    check("an unknown column", ask(tree, "-o", "NOSUCH").one_line())
 
 finish()

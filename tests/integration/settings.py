@@ -141,7 +141,6 @@ with Temp() as tree:
     check("a setting in full", "debugfs is not mounted" in one and "instead: zone_reclaim_mode" in one and "0..200" in one, one)
     rows = ask(tree, "--noheadings", "--raw", "--output", "SETTING,VALUE").out.splitlines()
     check("columns", "swappiness 20" in rows, rows)
-    check("an unknown column", ask(tree, "-o", "NOSUCH").one_line(), "")
     check("a terminal's width changes no values", all(
         "swappiness" in subprocess.run([NUMASTOW, "settings", "-s", tree], capture_output=True, text=True, check=False,
                                        env={**os.environ, "COLUMNS": str(width)}).stdout for width in (60, 80, 200)))

@@ -5,7 +5,7 @@ one that points to --help. An empty word, as of a shell's variable that is not s
 import os
 import re
 
-from harness import BUILD, Machine, Temp, check, finish, run
+from harness import BUILD, Machine, Temp, add_memory, check, columns_of, finish, run
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 COMPATIBLE = ("numactl", "taskset", "migratepages")  # have other programs' texts: compat.py
@@ -32,6 +32,18 @@ def check_every(command):
         refused((*words, ""), "argument")
     if "--json" in run([NUMASTOW, command, "--help"], "").out:
         refused((*words, "--json=x"), "'--json' doesn't allow an argument")
+
+
+def check_columns(commands, tree):
+    """--help lists the columns that --output takes."""
+    titles = {("topology", "--table"): "Of --table:", ("topology", "--tree"): "Of --tree:", ("stat", ME): "Of processes:"}
+    machine = ("nodes", "reservations", "containers", "drains", "measure")  # are not of a tree; fleet-screens.py has the fleet's
+    found = [(c,) for c in commands if c not in machine[:3] and "--output " in run([NUMASTOW, c, "--help"], "").out]
+    for words in [*found, *titles]:
+        done = run([NUMASTOW, *words, *(["--sysroot", tree] if words[0] not in machine and ME not in words else []), "-o", "x"], "")
+        listed = columns_of(run([NUMASTOW, words[0], "--help"], "").out, titles.get(words, ""))
+        check(f"{words}: --help lists the columns", len(listed) > 5 and done.code == 2 and
+              f'--output "x": expected columns of {",".join(listed)}\nTry ' in done.err, (listed, done))
 
 
 def check_values(tree):
@@ -80,7 +92,9 @@ def main():
     with Temp() as temp:
         machine = Machine(f"{temp}/m")
         machine.write("/proc/sys/vm/zone_reclaim_mode", "0\n")
+        add_memory(machine)
         check_values(machine.path)
+        check_columns(commands, machine.path)
     check_run()
     finish()
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from harness import BUILD, PATIENCE, Machine, Temp, check, finish, hook, run, same
+from harness import BUILD, PATIENCE, Machine, Temp, again, check, finish, hook, run, same
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 
@@ -129,11 +129,28 @@ def check_new_ledgers(machine):
     same("it ends by a signal", follower.end(signal.SIGINT)[0], -signal.SIGINT)
 
 
+def check_again(machine):
+    """--watch and --quiet of what else reads the ledger."""
+    check("one CPU is taken", start(machine, "a", {"cpus": "1"}) == 0)
+    where = ["--sysroot", machine.path]
+    again("ledger", [NUMASTOW, "ledger", *where], lambda: start(machine, "later", {"cpus": "1"}), "later")
+    again("ledger --json", [NUMASTOW, "ledger", "--json", *where], lambda: start(machine, "last", {"cpus": "1"}), '"last"')
+    again("explain", [NUMASTOW, "explain", "--nodes-only", *where, "cpus=1"], lambda: start(machine, "much", {"cpus": "1"}), "1\n")
+    again("drains", [NUMASTOW, "drains", "--json"], lambda: None, "}")
+    done = run([NUMASTOW, "explain", *where, "--quiet", "cpus=99"], "")
+    same("explain --quiet: no room", (done.code, done.out, done.err), (3, "", ""))
+    done = why(machine, "-q", "later")
+    same("why --quiet", (done.code, done.out, done.err), (0, "", ""))
+    done = why(machine, "-q", "nosuch")
+    check("why --quiet: an unknown id", done.code == 1 and not done.out and "nosuch" in done.err, done)
+
+
 def main():
     with Temp() as temp:
         machine = Machine(f"{temp}/one", nodes=2, cpus=8)
         check_since(machine)
         check_follow(machine)
+        check_again(Machine(f"{temp}/three", nodes=2, cpus=8))
         check_new_ledgers(Machine(f"{temp}/two", nodes=2, cpus=8))
     finish()
 
