@@ -164,17 +164,19 @@ static int compare(const struct taking *t, bool *ret_there, struct stow_err *err
 }
 
 /* The author of one pod can claim any number of devices without an amount of them. */
-static int check_number(const struct taking *t, struct stow_err *err)
+static int check_number(const struct taking *t, const bool *there, struct stow_err *err)
 {
-	int64_t number;
+	int64_t number, more = 0;
 	int r = stow_ledger_claimed(t->attempt.context->ledger, t->claim->ns, &number, err);
 
-	if (r < 0 || number < STOW_CLAIM_NS_MAX)
+	for (size_t i = 0; i < t->claim->n; i++)
+		more += !there[i];
+	if (r < 0 || !more || number + more <= STOW_CLAIM_NS_MAX)
 		return r;
 	return stow_err_set(err, EPERM,
-			    "the claims of namespace %s have %d devices of this machine, the most "
-			    "that are possible",
-			    t->claim->ns, STOW_CLAIM_NS_MAX);
+			    "the claims of namespace %s have %" PRId64 " devices of this machine, "
+			    "and this one needs %" PRId64 " more: at most %d are possible",
+			    t->claim->ns, number, more, STOW_CLAIM_NS_MAX);
 }
 
 static int take_share(struct taking *t, size_t i, struct stow_refusal **ret_refusal,
@@ -196,9 +198,7 @@ static int take_share(struct taking *t, size_t i, struct stow_refusal **ret_refu
 	int r;
 
 	attempt.how |= STOW_PLAN_KEEP_POOLS;
-	r = check_number(t, err);
-	if (r == 0)
-		r = stow_reserve_check_caps(attempt.context, t->claim->ns, request, err);
+	r = stow_reserve_check_caps(attempt.context, t->claim->ns, request, err);
 	if (r == 0)
 		r = stow_reserve_planned(&attempt, &subject, request, request, &record, ret_refusal,
 					 err);
@@ -220,6 +220,8 @@ static int attempt_claim(struct stow_attempt *attempt, struct stow_refusal **ret
 
 	t->changed = false;
 	r = compare(t, there, err);
+	if (r == 0)
+		r = check_number(t, there, err);
 	if (r == 0)
 		r = stow_ledger_fenced(attempt->context->ledger, NULL, &fenced, err);
 	for (size_t i = 0; i < t->claim->n && r == 0; i++) {

@@ -188,6 +188,31 @@ static void gc(struct played *p)
 
 /* --- taking --------------------------------------------------------------- */
 
+WITH_PLAYED(a_namespace_has_a_limited_number_of_shares)
+{
+	struct stow_claim_share shares[STOW_CLAIM_SHARES_MAX];
+	char ids[STOW_CLAIM_SHARES_MAX][40], uid[40];
+	struct stow_err err = { 0 };
+
+	for (int i = 0; i < STOW_CLAIM_SHARES_MAX; i++) {
+		snprintf(ids[i], sizeof(ids[i]), "aaaaaaaa-0000-4000-8000-0000000000%02d", i);
+		shares[i] = share_of(ids[i], i % 2, 0, false);
+	}
+	for (int n = 1; n < STOW_CLAIM_NS_MAX / STOW_CLAIM_SHARES_MAX; n++) {
+		snprintf(uid, sizeof(uid), "11111111-2222-4333-8444-0000000000%02d", n);
+		assert_int_equal(take(p, uid, shares, STOW_CLAIM_SHARES_MAX, NULL), 1);
+	}
+	assert_int_equal(take(p, OTHER, shares, STOW_CLAIM_SHARES_MAX - 1, NULL), 1);
+	assert_int_equal(take(p, UID, shares, 2, &err), -EPERM);
+	assert_string_equal(err.msg, "claim team/db, request main: the claims of namespace team "
+				     "have 1023 devices of this "
+				     "machine, and this one needs 2 more: at most 1024 are "
+				     "possible");
+	assert_int_equal(take(p, UID, shares, 1, NULL), 1);
+	assert_int_equal(take(p, UID, shares, 1, NULL), 0);
+	assert_int_equal(take(p, POD, shares, 1, NULL), -EPERM);
+}
+
 WITH_PLAYED(all_shares_or_none)
 {
 	struct stow_claim_share shares[] = { share_of(FIRST, 0, 2, true),
