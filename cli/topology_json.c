@@ -275,7 +275,7 @@ static json_object *node_json(struct json_writer *w, const struct topology_view 
 	json_put(w, o, "distances", row);
 	json_put(w, o, "assumed", assumed_json(w, node->assumed));
 	if (view->usage)
-		json_put(w, o, "given_away", given_json(w, view->usage, node));
+		json_put(w, o, "granted", given_json(w, view->usage, node));
 	put_locality(w, o, view->locality, at, node->id);
 	json_put(w, o, "measured", measured_json(w, view->measured, node->id));
 	return o;
