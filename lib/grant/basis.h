@@ -66,7 +66,7 @@ int stow_reserve_try(struct stow_attempt *attempt, struct stow_refusal **ret_ref
 
 /* Plan and insert one record, within the attempt's transaction. `asked` is what was asked for;
  * `request` is the same on the nodes that were chosen. */
-int stow_reserve_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
+int stow_reserve_planned(const struct stow_attempt *attempt, const struct stow_subject *subject,
 			 const struct stow_request *asked, const struct stow_request *request,
 			 struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 			 struct stow_err *err);

@@ -223,7 +223,7 @@ static int pod_nodes(const struct stow_grant_context *context, const struct stow
 
 /* --- reserving ------------------------------------------------------------ */
 
-int stow_reserve_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
+int stow_reserve_planned(const struct stow_attempt *attempt, const struct stow_subject *subject,
 			 const struct stow_request *asked, const struct stow_request *request,
 			 struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 			 struct stow_err *err)
@@ -232,19 +232,20 @@ int stow_reserve_planned(const struct stow_attempt *rv, const struct stow_subjec
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	int r;
 
-	r = stow_basis_plan(rv->context, rv->basis, request, rv->how, &plan, ret_refusal, err);
+	r = stow_basis_plan(attempt->context, attempt->basis, request, attempt->how, &plan,
+			    ret_refusal, err);
 	if (r == 0 && plan->exclusive)
-		r = stow_pods_check_rest(rv->context, &plan->cpus, err);
+		r = stow_pods_check_rest(attempt->context, &plan->cpus, err);
 	if (r < 0)
 		return r;
 	record = calloc(1, sizeof(*record));
 	if (!record)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	r = fill_record(rv->basis, subject, asked, request, plan, record, err);
+	r = fill_record(attempt->basis, subject, asked, request, plan, record, err);
 	if (r == 0)
-		r = set_process(rv->context, subject, request, record, err);
+		r = set_process(attempt->context, subject, request, record, err);
 	if (r == 0)
-		r = stow_ledger_insert(rv->context->ledger, record, err);
+		r = stow_ledger_insert(attempt->context->ledger, record, err);
 	if (r < 0)
 		return r;
 	*ret_record = STOW_TAKE_PTR(record);
@@ -267,24 +268,26 @@ int stow_reserve_check_caps(const struct stow_grant_context *context, const char
  * that annotations name may never start: reserve for it only within the pod's limits and the
  * administrator's caps. A member that does not fit within these is planned when it starts.
  */
-static int sum_members(const struct stow_attempt *rv, struct stow_request *sum,
+static int sum_members(const struct stow_attempt *attempt, struct stow_request *sum,
 		       const struct stow_member *members, size_t n_members, bool *ret_wanted,
 		       struct stow_err *err)
 {
-	const struct stow_config *config = rv->context->config;
+	const struct stow_config *config = attempt->context->config;
 	struct stow_caps used = { 0 };
 	int r = 0;
 
-	if (config->n_namespaces && rv->subject->ns)
-		r = stow_ledger_namespace(rv->context->ledger, rv->subject->ns, &used, err);
+	if (config->n_namespaces && attempt->subject->ns)
+		r = stow_ledger_namespace(attempt->context->ledger, attempt->subject->ns, &used,
+					  err);
 	for (size_t i = 0; i < n_members && r == 0; i++)
-		ret_wanted[i] = stow_config_check_member(config, rv->subject->ns, &used,
-							 &rv->subject->pod_limits, members[i].name,
-							 &members[i].request, sum, NULL) == 0;
+		ret_wanted[i] =
+			stow_config_check_member(config, attempt->subject->ns, &used,
+						 &attempt->subject->pod_limits, members[i].name,
+						 &members[i].request, sum, NULL) == 0;
 	return r;
 }
 
-static int reserve_pod(const struct stow_attempt *rv, const struct stow_request *request,
+static int reserve_pod(const struct stow_attempt *attempt, const struct stow_request *request,
 		       const struct stow_member *members, size_t n_members,
 		       struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 		       struct stow_err *err)
@@ -298,15 +301,15 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 	if (n_members > STOW_MEMBERS_MAX)
 		n_members = STOW_MEMBERS_MAX;
 
-	r = pod_nodes(rv->context, rv->subject, &nodes, err);
+	r = pod_nodes(attempt->context, attempt->subject, &nodes, err);
 	if (r < 0)
 		return r;
 	if (stow_idset_empty(&nodes)) {
-		r = sum_members(rv, &sum, members, n_members, wanted, err);
+		r = sum_members(attempt, &sum, members, n_members, wanted, err);
 		if (r < 0)
 			return r;
-		r = stow_basis_plan(rv->context, rv->basis, &sum, rv->how | STOW_PLAN_ANY_CORES,
-				    &plan, ret_refusal, err);
+		r = stow_basis_plan(attempt->context, attempt->basis, &sum,
+				    attempt->how | STOW_PLAN_ANY_CORES, &plan, ret_refusal, err);
 		if (r < 0)
 			return r;
 		nodes = plan->nodes;
@@ -316,10 +319,11 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 	one = *request;
 	one.nodes_auto = false;
 	one.nodes = nodes;
-	r = stow_reserve_planned(rv, rv->subject, request, &one, ret_record, ret_refusal, err);
+	r = stow_reserve_planned(attempt, attempt->subject, request, &one, ret_record, ret_refusal,
+				 err);
 	for (size_t i = 0; i < n_members && r == 0; i++) {
 		_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
-		struct stow_subject other = *rv->subject;
+		struct stow_subject other = *attempt->subject;
 
 		if (!wanted[i])
 			continue;
@@ -331,8 +335,8 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 		one = members[i].request;
 		one.nodes_auto = false;
 		one.nodes = nodes;
-		r = stow_reserve_planned(rv, &other, &members[i].request, &one, &lease, ret_refusal,
-					 err);
+		r = stow_reserve_planned(attempt, &other, &members[i].request, &one, &lease,
+					 ret_refusal, err);
 	}
 	return r;
 }
@@ -383,7 +387,7 @@ static int check_reserved(const struct stow_record *lease, const struct stow_req
 }
 
 /* Find the reservation's lease, which must exist and be large enough. */
-static int find_reserved(const struct stow_attempt *rv, const struct stow_request *request,
+static int find_reserved(const struct stow_attempt *attempt, const struct stow_request *request,
 			 struct stow_record **ret_record, struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
@@ -393,19 +397,19 @@ static int find_reserved(const struct stow_attempt *rv, const struct stow_reques
 
 	r = stow_reservation_parse(request->reservation, &name, err);
 	if (r == 0)
-		r = stow_ledger_reservation(rv->context->ledger, name.id, &lease, err);
+		r = stow_ledger_reservation(attempt->context->ledger, name.id, &lease, err);
 	if (r < 0)
 		return r;
 	if (!lease || lease->state != STOW_STATE_LEASE || has_expired(lease)) {
-		r = stow_lease_missing(rv->context, &name, lease, &why);
+		r = stow_lease_missing(attempt->context, &name, lease, &why);
 		return stow_err_move(err, r, &why);
 	}
 	r = check_reserved(lease, request, err);
 	if (r < 0)
 		return r;
-	if (rv->basis->have_cpuset &&
-	    (!stow_idset_subset(&lease->nodes, &rv->basis->cpuset.mems_effective) ||
-	     !stow_idset_subset(&lease->cpus, &rv->basis->cpuset.cpus_effective)))
+	if (attempt->basis->have_cpuset &&
+	    (!stow_idset_subset(&lease->nodes, &attempt->basis->cpuset.mems_effective) ||
+	     !stow_idset_subset(&lease->cpus, &attempt->basis->cpuset.cpus_effective)))
 		return stow_err_set(err, EPERM,
 				    STOW_ANNOTATION_PREFIX
 				    "reservation: the container's cgroup may not use the CPUs or "
@@ -416,14 +420,14 @@ static int find_reserved(const struct stow_attempt *rv, const struct stow_reques
 }
 
 /* Make the reservation's lease the container's grant. */
-static int adopt_reserved(const struct stow_attempt *rv, const struct stow_request *request,
+static int adopt_reserved(const struct stow_attempt *attempt, const struct stow_request *request,
 			  struct stow_record **ret_record, struct stow_err *err)
 {
 	struct stow_request whole = *request;
 	struct stow_record *lease;
 	int r;
 
-	r = find_reserved(rv, request, ret_record, err);
+	r = find_reserved(attempt, request, ret_record, err);
 	if (r < 0)
 		return r;
 	lease = *ret_record;
@@ -431,32 +435,33 @@ static int adopt_reserved(const struct stow_attempt *rv, const struct stow_reque
 	memcpy(whole.pages, lease->pages, sizeof(whole.pages));
 	whole.n_pages = lease->n_pages;
 	lease->drain = request->drain;
-	return adopt(rv->context, rv->subject, &whole, lease, err);
+	return adopt(attempt->context, attempt->subject, &whole, lease, err);
 }
 
 /* Find or make the container's record. The caller has begun a transaction. */
-static int reserve_locked(const struct stow_attempt *rv, const struct stow_request *request,
+static int reserve_locked(const struct stow_attempt *attempt, const struct stow_request *request,
 			  const struct stow_member *members, size_t n_members,
 			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 			  struct stow_err *err)
 {
-	const struct stow_grant_context *context = rv->context;
+	const struct stow_grant_context *context = attempt->context;
 	int r;
 
-	r = find_existing(context, rv->basis, rv->subject, request, ret_record, err);
+	r = find_existing(context, attempt->basis, attempt->subject, request, ret_record, err);
 	if (r < 0)
 		return r;
 	if (r > 0)
-		return adopt(context, rv->subject, request, *ret_record, err);
+		return adopt(context, attempt->subject, request, *ret_record, err);
 	if (request->reservation[0])
-		return adopt_reserved(rv, request, ret_record, err);
-	r = stow_reserve_check_caps(context, rv->subject->ns, request, err);
+		return adopt_reserved(attempt, request, ret_record, err);
+	r = stow_reserve_check_caps(context, attempt->subject->ns, request, err);
 	if (r < 0)
 		return r;
 	if (request->scope == STOW_SCOPE_POD)
-		return reserve_pod(rv, request, members, n_members, ret_record, ret_refusal, err);
-	return stow_reserve_planned(rv, rv->subject, request, request, ret_record, ret_refusal,
-				    err);
+		return reserve_pod(attempt, request, members, n_members, ret_record, ret_refusal,
+				   err);
+	return stow_reserve_planned(attempt, attempt->subject, request, request, ret_record,
+				    ret_refusal, err);
 }
 
 /* Return whether one of the newest containers has ended without a poststop: a container that could
