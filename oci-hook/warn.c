@@ -79,7 +79,7 @@ static void look_at_mount(struct json_object *mount, bool own, const struct line
 		if (brings_cgroups(source, recursive))
 			add(line, "the machine's cgroups are mounted writable, from ", source);
 	} else if (!own && strncmp(type, "cgroup", 6) == 0) {
-		add(line, "it has no cgroup namespace of its own and all cgroups writable, in ",
+		add(line, "it has no cgroup namespace of its own, and all cgroups are writable in ",
 		    stow_json_text(mount, "destination"));
 	}
 }

@@ -5,10 +5,10 @@
  * Findings about a machine: settings, counters, containers and firmware that cost NUMA locality.
  *
  * A rule is an entry of one table. Its function reads the machine, and reports each finding with
- * the numbers that it has read. A problem has measured harm; a setting that was changed, or is not
- * what the hardware wants, is advice; the rest is information. What a distribution sets is never a
- * finding by itself. Counters count since the boot, or within an interval that the caller asks for:
- * a copied tree has the former only.
+ * the numbers that it has read. A problem is harm that was measured; advice is about a setting that
+ * was changed, or that does not suit the hardware; the rest is information. What a distribution
+ * sets is never a finding by itself. Counters count since the boot, or within an interval that the
+ * caller asks for; a copied tree has only the former.
  */
 
 #include <stdbool.h>

@@ -275,7 +275,7 @@ int doctor_rule_out_of_memory(struct doctor *d, struct stow_err *err)
 			continue;
 		r = doctor_report(d, STOW_FINDING_PROBLEM, other->id, doctor_name(c, name), NULL,
 				  "the kernel has killed %" PRIu64
-				  " of its processes for want of memory, none at its limit; it may "
+				  " of its processes for lack of memory, none at its limit; it may "
 				  "use nodes %s, and node %d has %u %% available",
 				  kills,
 				  stow_idset_format(&c->set.mems_effective, list, sizeof(list)),

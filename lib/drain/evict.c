@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/parse.h"
 #include "drain/internal.h"
 
 #define LOOK_EVERY (200 * STOW_MILLISECOND)
@@ -80,9 +81,10 @@ int stow_drain_evict_claims(struct stow_draining *d, struct stow_err *err)
 	if (n == 0)
 		return 0;
 	snprintf(message, sizeof(message),
-		 "waiting for Kubernetes to %s the pods of %zu claim%s, of %.63s/%.253s first",
-		 d->spec.force_taint ? "delete" : "evict", n, n == 1 ? "" : "s", affected[0]->ns,
-		 affected[0]->name);
+		 "waiting for Kubernetes to %s the pods of claim %.63s/%.253s",
+		 d->spec.force_taint ? "delete" : "evict", affected[0]->ns, affected[0]->name);
+	if (n > 1)
+		stow_append(message, sizeof(message), " and %zu more", n - 1);
 	r = stow_drain_notify(d, STOW_DRAIN_STEP_MOVING, message, err);
 	if (r == 0 && d->spec.force_taint)
 		r = stow_drain_save_row(d, err);

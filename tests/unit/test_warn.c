@@ -35,9 +35,10 @@ TEST(a_writable_tree_without_a_namespace)
 	static const char ro[] = "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\","
 				 "\"source\":\"cgroup\",\"options\":[\"rw\",\"ro\"]}";
 
-	assert_string_equal(warning_of(false, rw, ""),
-			    "it has no cgroup namespace of its own and all cgroups writable, in "
-			    "/sys/fs/cgroup");
+	assert_string_equal(
+		warning_of(false, rw, ""),
+		"it has no cgroup namespace of its own, and all cgroups are writable in "
+		"/sys/fs/cgroup");
 	assert_string_equal(warning_of(true, rw, ""), "");
 	assert_string_equal(warning_of(false, ro, ""), "");
 }
