@@ -182,6 +182,8 @@ static void check_distance(struct stow_comparison *c, const char *name, uint64_t
 
 	if (a < 0 || b < 0 || t->assumed & STOW_ASSUMED_DISTANCES)
 		return;
+	if (a == b && from != to) /* which is a finding already */
+		return;
 	kernel = stow_topology_distance(t, a, b);
 	if (kernel < 0)
 		return;

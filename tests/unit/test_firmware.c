@@ -238,6 +238,12 @@ TEST(several_domains_of_one_node_are_found)
 	srat(&t);
 	table_memory(&t, 3, 8 * BLOCK, BLOCK, 1); /* and an overlap */
 	put(tree, "SRAT", &t);
+	/* Their distances are no further findings. */
+	table_begin(&t, "SLIT", 1, 0);
+	table_u64(&t, 8);
+	for (int i = 0; i < 64; i++)
+		table_bytes(&t, &(uint8_t){ i % 9 ? 20 : 10 }, 1);
+	put(tree, "SLIT", &t);
 	m = read_machine(tree);
 	expect_findings(&m, 3, "domains 3 and 5 are both node 0");
 	expect_findings(&m, 3, "memory at 0x40000000 is in domains 3 and 7");

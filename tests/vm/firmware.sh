@@ -2,6 +2,7 @@
 # The firmware's tables of a real guest, beside what its kernel made of them; the order of fallback beside the kernel's log.
 #
 # usage: tests/vm/run v2-hmat tests/vm/firmware.sh
+#        tests/vm/run --append numa=off v2-hmat tests/vm/firmware.sh
 . "$(dirname "$0")/lib.sh"
 
 numastow=${NUMASTOW_PROGRAMS:-$vm_root/build/release}/numastow
@@ -17,6 +18,17 @@ firmware()
 	"$numastow" topology --firmware --json | jq -c "$1"
 }
 
+# A kernel that does not use the tables: what it has instead is named.
+if grep -qw numa=off /proc/cmdline; then
+	eq "the kernel disagrees with the firmware" "$("$numastow" topology --firmware --quiet; echo $?)" 4
+	eq "tables" "$(firmware '[.tables[].state]')" '["read","read","read"]'
+	eq "the node of each domain" "$(firmware '[.domains[] | [.domain, .node]]')" '[[0,0],[1,0],[2,0]]'
+	eq "what it has instead" "$(firmware '.findings | unique')" "$(jq -nc '[
+		"domains 0 and 1 are both node 0", "domains 0 and 2 are both node 0",
+		"node 0: HMAT has a memory-side cache of level 1, the kernel has none",
+		"node 0: HMAT has its initiator, the kernel shows none"]')"
+	vm_summary
+fi
 check "the kernel agrees with the firmware" "$numastow" topology --firmware
 eq "tables" "$(firmware '[.tables[].state]')" '["read","read","read"]'
 eq "the node of each domain" "$(firmware '[.domains[] | [.domain, .node, .cpus]]')" '[[0,0,"0-3"],[1,1,"4-7"],[2,2,""]]'
