@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Fence and Unfence. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
+#include "rpc/texts.h"
 #include "scheduler/drain/drain.h"
 #include "scheduler/service/service.h"
 
@@ -19,7 +20,7 @@ struct scheduler_fence {
 	struct scheduler_fence *next;
 	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
-	char *machine;
+	char machine[STOW_TEXT_NAME + 1];
 	struct stow_idset numa;
 	bool lift, revoke;
 	enum { QUEUED, STORING, STANDING } step;
@@ -27,12 +28,6 @@ struct scheduler_fence {
 	char caller[512];
 	PbFenceResponse response;
 };
-
-static void fence_free(struct scheduler_fence *fence)
-{
-	free(fence->machine);
-	free(fence);
-}
 
 static void finish(struct scheduler *s, struct scheduler_fence *fence, const struct stow_err *err)
 {
@@ -50,7 +45,7 @@ static void finish(struct scheduler *s, struct scheduler_fence *fence, const str
 		stow_rpc_note(fence->call, "revoked %u", fence->response.revoked);
 		stow_rpc_reply(fence->call, &fence->response, err);
 	}
-	fence_free(fence);
+	free(fence);
 }
 
 void scheduler_fence_tick(struct scheduler *s)
@@ -116,15 +111,15 @@ static void on_stored(void *ctx, const struct stow_err *err)
 {
 	struct scheduler_fence *fence = ctx;
 	struct scheduler *s = fence->scheduler;
-	_cleanup_free_ char *machine = strdup(fence->machine);
+	char machine[sizeof(fence->machine)];
 
+	memcpy(machine, fence->machine, sizeof(machine)); /* finish() frees the fence */
 	stow_lock_take(&s->fleet->lock);
 	if (err)
 		finish(s, fence, err);
 	else
 		enforce(s, fence);
-	if (machine)
-		start_next(s, machine);
+	start_next(s, machine);
 	stow_lock_give(&s->fleet->lock);
 }
 
@@ -211,12 +206,9 @@ static struct scheduler_fence *fence_new(struct scheduler *s, struct stow_rpc_ca
 {
 	struct scheduler_fence *fence = calloc(1, sizeof(*fence));
 
-	if (fence)
-		fence->machine = strdup(machine);
-	if (!fence || !fence->machine) {
-		free(fence);
+	if (!fence)
 		return NULL;
-	}
+	snprintf(fence->machine, sizeof(fence->machine), "%s", machine);
 	fence->scheduler = s;
 	fence->call = call;
 	fence->lift = lift;
@@ -257,7 +249,7 @@ static int change(struct stow_rpc_call *call, struct scheduler *s, const char *n
 		queue(s, fence);
 	stow_lock_give(&s->fleet->lock);
 	if (r < 0)
-		fence_free(fence);
+		free(fence);
 	return r < 0 ? r : STOW_RPC_LATER;
 }
 
