@@ -35,6 +35,17 @@ static void expire(struct scheduler *s, struct stow_now now)
 	scheduler_reservations_end(s, over, n, now);
 }
 
+/* A line about a node, of which thousands may be silent at once. */
+static void log_node(struct stow_log_limit *limit, enum stow_log_level level, const char *message,
+		     const struct stow_machine *machine)
+{
+	uint64_t times = stow_log_may(limit);
+
+	if (times)
+		stow_log(level, message, stow_text("node", machine->name),
+			 stow_number("times", times));
+}
+
 static void find_silent(struct scheduler *s, struct stow_now now)
 {
 	struct stow_fleet *fleet = s->fleet;
@@ -45,9 +56,8 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 		if (machine->stale ||
 		    stow_clock_elapsed(machine->seen, now.mono) < s->config.stale_after)
 			continue;
-		stow_log(STOW_LOG_WARNING,
-			 "node not ready: it is silent, and nothing new is placed there",
-			 stow_text("node", machine->name));
+		log_node(&s->silent_log, STOW_LOG_WARNING,
+			 "node not ready: it is silent, and nothing new is placed there", machine);
 		stow_fleet_stale(fleet, machine);
 		scheduler_news(s);
 	}
@@ -76,8 +86,8 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 
 		if (!is_gone(s, machine, now))
 			continue;
-		stow_log(STOW_LOG_NOTICE, "node removed: it was silent for too long",
-			 stow_text("node", machine->name));
+		log_node(&s->removed_log, STOW_LOG_NOTICE,
+			 "node removed: it was silent for too long", machine);
 		stow_fleet_forget(fleet, machine);
 		scheduler_news(s);
 		n++;

@@ -16,6 +16,7 @@
 
 #include "numastow/v1/scheduler.pb-c.h"
 #include "rpc/audit.h"
+#include "rpc/log.h"
 #include "rpc/metrics.h"
 #include "rpc/rpc.h"
 #include "scheduler/config.h"
@@ -53,6 +54,7 @@ struct scheduler {
 	/* The clock's thread (clock.c), and the one that notifies watchers (service/watch.c). */
 	pthread_t clock, watch;
 	bool clock_runs, watch_runs;
+	struct stow_log_limit silent_log, removed_log; /* the clock's */
 	/* Waiting calls; under the fleet's lock. */
 	struct stow_place_op *placing;
 	struct scheduler_fence *fences;

@@ -23,7 +23,7 @@ import urllib.request
 import grpc
 
 from daemons import PATIENCE, free_port, tls
-from fleetlib import (MIB, FakeAgent, Growth, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
+from fleetlib import (MIB, FakeAgent, Growth, Patience, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
                       logged, numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
 from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, SETTINGS, WINDOW, Peer,
@@ -320,6 +320,24 @@ def check_pace(folder):
         check("the loud one is still there", not loud.error, loud.error)
 
 
+def check_silent(folder):
+    """Many machines that are silent at once: the scheduler writes some lines, and how many there are."""
+    number = 60
+    patience = Patience(folder)
+    with start_scheduler(f"{folder}/silent", config=patience.path) as server, \
+            channel_to(f"127.0.0.1:{server.port}") as channel:
+        agents = [FakeAgent(channel, full_report(f"s-{i}")) for i in range(number)]
+        check("many machines are welcomed", all(agent.wait("welcome") for agent in agents))
+        for agent in agents:
+            agent.heart.set()
+        stub = scheduler_pb2_grpc.SchedulerStub(channel)
+        check("all of them are stale", all(patience.await_stale(server, stub, f"s-{i}") for i in range(number)))
+        lines = logged(server, "node not ready: it is silent, and nothing new is placed there")
+        check("silent machines: some lines", 1 < len(lines) < number / 2, len(lines))
+        for agent in agents:
+            agent.close()
+
+
 def check_scheduler(folder):
     ca = f"{folder}/ca"
     run([CA, "init", ca], "")
@@ -336,6 +354,7 @@ def check_scheduler(folder):
         check_descriptors(folder, limit, limit + 4000, 40)
     check_starved(folder)
     check_pace(folder)
+    check_silent(folder)
 
 
 # --- the agent's socket ---------------------------------------------------------------------------
