@@ -18,7 +18,7 @@
 #include "rpc/address.h"
 
 #define S	    STOW_SECOND
-#define MESSAGE_MAX (256U << 20) /* bytes: ListNodes of the largest fleet */
+#define MESSAGE_MAX (64U << 20) /* bytes: pages are much smaller */
 
 #define PROVEN (10 * S) /* a connection that has lasted so long is renewed at once */
 #define PAUSE  S	/* before others are */

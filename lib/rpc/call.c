@@ -295,6 +295,8 @@ static void on_received(struct rpc_tag *tag, bool ok)
 		call->in_size = grpc_byte_buffer_length(call->in);
 		if (call->connection)
 			rpc_connection_received(call->connection, call->in_size, first);
+		else
+			rpc_call_server_said(call, call->in_size, 0, false);
 		message_in(call);
 	} else if (call->server && !grpc_call_failed_before_recv_message(call->call)) {
 		struct stow_err err;

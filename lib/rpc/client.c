@@ -77,6 +77,7 @@ int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client
 	client->loop = loop;
 	pthread_mutex_init(&client->lock, NULL);
 	pthread_cond_init(&client->changed, NULL);
+	rpc_guard_servers(options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX);
 	client->channel = core_channel(options, credentials);
 	if (options->header) {
 		client->metadata.key = grpc_slice_from_copied_string(options->header);
@@ -215,6 +216,7 @@ static int start(struct stow_rpc_client *client, const ProtobufCServiceDescripto
 	call->gives = gives;
 	call->ctx = ctx;
 	call->out = packed;
+	call->out_size = grpc_byte_buffer_length(packed);
 	greet(client, &ops[0]);
 	ops[1].op = GRPC_OP_SEND_MESSAGE;
 	ops[1].data.send_message.send_message = call->out;

@@ -21,6 +21,7 @@
 
 /* Global to the process, as descriptors are. */
 static struct rpc_guard *_Atomic guards;
+static struct rpc_guard *_Atomic servers;	/* connections to them */
 static _Atomic(struct rpc_connection *) *table; /* by descriptor */
 static int table_size;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -69,6 +70,37 @@ static struct rpc_identity identity_of(const struct rpc_origin *peer)
 
 	memcpy(identity.bytes, peer->address, four ? 16 : 8);
 	return identity;
+}
+
+/* Parse "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711", as the core writes them. */
+static bool parse_origin(const char *text, struct rpc_origin *ret)
+{
+	const char *colon = strrchr(text, ':');
+	char host[INET6_ADDRSTRLEN];
+	size_t len;
+	uint64_t port;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!colon || stow_parse_u64(colon + 1, 65535, &port, NULL) < 0)
+		return false;
+	ret->port = (uint16_t)port;
+	if (strncmp(text, "ipv4:", 5) == 0) {
+		text += 5;
+		len = (size_t)(colon - text);
+	} else if (strncmp(text, "ipv6:%5B", 8) == 0 && colon - text > 11) {
+		text += 8;
+		len = strcspn(text, "%]"); /* up to a scope or the bracket */
+	} else {
+		return false;
+	}
+	if (len >= sizeof(host))
+		return false;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (strchr(host, ':'))
+		return inet_pton(AF_INET6, host, ret->address) == 1;
+	ret->address[10] = ret->address[11] = 0xff;
+	return inet_pton(AF_INET, host, ret->address + 12) == 1;
 }
 
 /* --- guards ---------------------------------------------------------------- */
@@ -405,10 +437,89 @@ static struct rpc_connection *at_fd(int fd)
 	return atomic_load_explicit(&table[fd], memory_order_acquire);
 }
 
+/* --- servers -------------------------------------------------------------- */
+
+void rpc_guard_for_servers(const struct stow_rpc_limits *limits)
+{
+	struct rpc_guard *guard = servers, *none = NULL;
+
+	if (!guard) {
+		guard = rpc_guard_new(limits, false);
+		atomic_compare_exchange_strong(&servers, &none, guard);
+		return;
+	}
+	pthread_mutex_lock(&rpc_guard_lock);
+	if (limits->max_receiving > guard->limits.max_receiving)
+		guard->limits = *limits;
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+static struct rpc_identity identity_of_server(const struct rpc_origin *server)
+{
+	struct rpc_identity identity = { .kind = RPC_BY_SERVER, .port = server->port };
+
+	memcpy(identity.bytes, server->address, sizeof(server->address));
+	return identity;
+}
+
+/* Return the connection to a server, counted from now on; NULL: it is not on TCP. */
+static struct rpc_connection *add_server(int fd)
+{
+	struct sockaddr_storage at = { 0 };
+	socklen_t len = sizeof(at);
+	struct rpc_connection *c = NULL;
+	struct rpc_identity identity;
+	struct rpc_origin server;
+	struct rpc_key *key;
+
+	if (!servers || fd >= table_size || getpeername(fd, (struct sockaddr *)&at, &len) < 0 ||
+	    !read_address(&at, &server))
+		return NULL;
+	identity = identity_of_server(&server);
+	pthread_mutex_lock(&rpc_guard_lock);
+	key = rpc_guard_key_of(servers, &identity);
+	if (key) {
+		c = add(servers, key, RPC_CLIENT, fd, false);
+		rpc_guard_drop_key(servers, key);
+	}
+	pthread_mutex_unlock(&rpc_guard_lock);
+	return c;
+}
+
+void rpc_guard_server_said(const char *peer, size_t received, size_t sent, bool ended)
+{
+	struct rpc_connection *c, *most = NULL;
+	struct rpc_identity identity;
+	struct rpc_origin server;
+	struct rpc_key *key;
+
+	if (!servers || !parse_origin(peer, &server))
+		return;
+	identity = identity_of_server(&server);
+	pthread_mutex_lock(&rpc_guard_lock);
+	key = rpc_guard_key_of(servers, &identity);
+	/* Which of several connections it was is not known: the sum is right. */
+	if (key)
+		TAILQ_FOREACH(c, &key->connections, of_key)
+			if (!most || c->receiving > most->receiving)
+				most = c;
+	if (most && (received || ended))
+		rpc_connection_received(most, received, ended);
+	if (most && sent)
+		rpc_connection_sent(most, sent);
+	if (key)
+		rpc_guard_drop_key(servers, key);
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+/* --- reading -------------------------------------------------------------- */
+
 void rpc_guard_bytes(int fd, size_t n)
 {
 	struct rpc_connection *c = at_fd(fd);
 
+	if (!c)
+		c = add_server(fd);
 	if (c)
 		rpc_guard_use(c, n);
 }
@@ -443,37 +554,6 @@ struct rpc_connection *rpc_guard_by_fd(struct rpc_guard *guard, int fd)
 		c = NULL;
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c;
-}
-
-/* Parse "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711", as the core writes them. */
-static bool parse_origin(const char *text, struct rpc_origin *ret)
-{
-	const char *colon = strrchr(text, ':');
-	char host[INET6_ADDRSTRLEN];
-	size_t len;
-	uint64_t port;
-
-	memset(ret, 0, sizeof(*ret));
-	if (!colon || stow_parse_u64(colon + 1, 65535, &port, NULL) < 0)
-		return false;
-	ret->port = (uint16_t)port;
-	if (strncmp(text, "ipv4:", 5) == 0) {
-		text += 5;
-		len = (size_t)(colon - text);
-	} else if (strncmp(text, "ipv6:%5B", 8) == 0 && colon - text > 11) {
-		text += 8;
-		len = strcspn(text, "%]"); /* up to a scope or the bracket */
-	} else {
-		return false;
-	}
-	if (len >= sizeof(host))
-		return false;
-	memcpy(host, text, len);
-	host[len] = '\0';
-	if (strchr(host, ':'))
-		return inet_pton(AF_INET6, host, ret->address) == 1;
-	ret->address[10] = ret->address[11] = 0xff;
-	return inet_pton(AF_INET, host, ret->address + 12) == 1;
 }
 
 struct rpc_connection *rpc_guard_by_peer(struct rpc_guard *guard, const char *peer)

@@ -19,6 +19,9 @@
  * gets 1/(m+1), and a new peer still finds room ("dynamic thresholds", as in the buffers of network
  * switches).
  *
+ * One more guard has the connections to servers that the program calls: what a server sends that is
+ * no whole message is kept by the core, without a limit of its own.
+ *
  * Safe for any thread. The lock is a leaf: no function is called with it held.
  */
 
@@ -34,12 +37,13 @@
 struct rpc_guard;
 struct rpc_connection;
 
-enum rpc_key_kind { RPC_BY_ADDRESS, RPC_BY_USER, RPC_BY_CERTIFICATE };
+enum rpc_key_kind { RPC_BY_ADDRESS, RPC_BY_USER, RPC_BY_CERTIFICATE, RPC_BY_SERVER };
 
 /* A peer's identity, for counting. */
 struct rpc_identity {
 	enum rpc_key_kind kind;
 	uint8_t bytes[16]; /* an IPv4 address, the first half of an IPv6 address, a user, a digest */
+	uint32_t port;	   /* of a server, whose address is whole */
 };
 
 /* Why a connection or a call was refused or ended. */
@@ -121,12 +125,20 @@ void rpc_guard_end_parked(struct rpc_guard *guard, uint64_t now);
 /* Count the open connections, and those that were refused or ended since the start. */
 void rpc_guard_totals(struct rpc_guard *guard, uint64_t *ret_connections, uint64_t *ret_refused);
 
+/* From now on, end the connection to a server on TCP that sends more than 16 MiB of unfinished
+ * messages, and one of the largest that is accepted. Out of memory: there is no limit. */
+void rpc_guard_servers(size_t message_max);
+/* Count what a server's call has received and sent: a message, or with `ended` the whole call. */
+void rpc_guard_server_said(const char *peer, size_t received, size_t sent, bool ended);
+
 /* --- for hooks.c ---------------------------------------------------------- */
 
 /* Return the guard of a listening socket, or NULL. */
 struct rpc_guard *rpc_guard_of(int listener);
 /* Return whether an accepted connection may stay. */
 bool rpc_guard_admit(struct rpc_guard *guard, int fd, const struct sockaddr_storage *from);
+/* Make `servers` the guard of connections that no other one has. */
+void rpc_guard_for_servers(const struct stow_rpc_limits *limits);
 /* Bytes have come; only the owner of a descriptor reads from it. */
 void rpc_guard_bytes(int fd, size_t n);
 enum rpc_reading {

@@ -35,6 +35,14 @@ void rpc_guard_close(struct rpc_guard *guard)
 	guard->port = 0;
 }
 
+void rpc_guard_servers(size_t message_max)
+{
+	struct stow_rpc_limits limits = { .max_receiving = message_max + (16 << 20) };
+
+	limits.max_receiving_total = 16 * limits.max_receiving;
+	rpc_guard_for_servers(&limits);
+}
+
 static bool is_want(int error)
 {
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;

@@ -155,7 +155,7 @@ struct stow_rpc_call {
 	char *request, *result; /* for the service's `ended`; NULL: "" */
 	struct stow_rpc_peer peer;
 	struct rpc_connection *connection; /* a reference; NULL: the connection had ended */
-	size_t out_size;		   /* of `out`, counted as queued */
+	size_t out_size;		   /* of `out`; a server's is counted as queued */
 	uint64_t started;		   /* monotonic, ns */
 	struct rpc_chunk *chunks;
 	struct stow_rpc_call *next, *prev; /* in the client's or the server's list */
@@ -179,6 +179,8 @@ struct stow_rpc_call {
 /* Make a call with one reference, which owns `core`. `gone` drops it from its server's or client's
  * list, with that reference. NULL: out of memory. */
 struct stow_rpc_call *rpc_call_new(grpc_call *core, void (*gone)(struct stow_rpc_call *call));
+/* Count a client's message, or its whole call, for the limit of what a server sends. */
+void rpc_call_server_said(struct stow_rpc_call *call, size_t received, size_t sent, bool ended);
 /* Start RECV_MESSAGE; the caller has not counted it. */
 void rpc_call_receive(struct stow_rpc_call *call);
 /* Request the next message if the call was held and its time has come. */

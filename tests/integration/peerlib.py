@@ -9,7 +9,8 @@ import time
 from daemons import PATIENCE
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
+UNKNOWN = 250
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 
 
@@ -39,6 +40,7 @@ def announced(length, flag=0):
 
 class Peer:
     """A connection on which any frames can be sent."""
+    ENDS = DATA, HEADERS  # frames that may end a stream for us
 
     def __init__(self, address, wrap=None, settings=b""):
         self.sock = self.dial(address)
@@ -114,7 +116,9 @@ class Peer:
             if len(payload) < length:
                 return
             self.seen = at + 9 + length
-            if kind == RESET or kind in (DATA, HEADERS) and flags & END_STREAM:
+            if kind == HEADERS:
+                self.windows.setdefault(stream, self.initial)
+            if kind == RESET or kind in self.ENDS and flags & END_STREAM:
                 self.ended.add(stream)
             if kind == WINDOW and stream in self.windows:
                 self.windows[stream] += int.from_bytes(payload, "big")
