@@ -387,6 +387,64 @@ TEST(pages_of_a_container)
 	end(p, &view);
 }
 
+/* Have each numa_maps take at least COST of processor time, as a large process's does. */
+#define COST (2 * STOW_MILLISECOND)
+
+static int take_time(void *ctx, const char *path, const char *value)
+{
+	uint64_t until = stow_clock_read(CLOCK_THREAD_CPUTIME_ID) + COST;
+	unsigned int *count = ctx;
+
+	(void)value;
+	if (!strstr(path, "/numa_maps"))
+		return 0;
+	++*count;
+	while (stow_clock_read(CLOCK_THREAD_CPUTIME_ID) < until)
+		;
+	return 0;
+}
+
+/* However many processes there are and however often it is asked: no more are read than a twentieth
+ * of the time that has passed pays for, and the one with which that ended. */
+TEST(reading_pages_takes_a_twentieth)
+{
+	enum { PROCESSES = 300, SECONDS = 4, MOST = SECONDS * STOW_SECOND / 20 / COST + 1 };
+	_cleanup_free_ char *pids = calloc(PROCESSES, 8);
+	const int nodes[] = { 0, 1 };
+	struct top_pages pages = { .last_ns = STOW_SECOND };
+	unsigned int count = 0;
+	const struct stow_root_ops ops = { .ctx = &count, .before = take_time };
+	const struct stow_root_ops *own;
+	struct top_view view;
+	struct played *p = machine_with_containers(&view);
+	const struct top_container *web = container(&view, "web");
+
+	assert_non_null(pids);
+	for (int i = 0; i < PROCESSES; i++) {
+		char path[64];
+
+		snprintf(pids + strlen(pids), 8, "%d\n", 2000 + i);
+		snprintf(path, sizeof(path), "/proc/%d/numa_maps", 2000 + i);
+		tree_write(p->t, path, "7f00 default anon=1 N0=1 kernelpagesize_kB=4\n");
+	}
+	tree_write(p->t, "/sys/fs/cgroup/web/cgroup.procs", "%s", pids);
+	own = p->t->root->ops;
+	p->t->root->ops = &ops;
+	top_pages_select(&pages, "web", 0);
+	for (int tick = 1; tick <= 10 * SECONDS; tick++) {
+		top_pages_earn(&pages, STOW_SECOND + (uint64_t)tick * STOW_SECOND / 10);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(top_pages_read(&pages, p->t->root, web->it.cgroup, nodes,
+							2, NULL),
+					 0);
+	}
+	p->t->root->ops = own;
+	assert_in_range(count, 1, MOST);
+	assert_false(pages.whole);
+	top_pages_done(&pages);
+	end(p, &view);
+}
+
 /* --- the screen --------------------------------------------------------------------------- */
 
 static const char *line_with(const struct top_frame *frame, const char *text)
