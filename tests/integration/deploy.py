@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 
+import yaml
+
 from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
 
 DEPLOY = os.path.join(PROJECT, "deploy")
@@ -62,6 +64,24 @@ def check_client(temp):
     tried = run([f"{BUILD}/numastow", "node", "--config", used, "--agent", socket], "")
     check("numastow: an unknown key is wrong usage",
           tried.code == 2 and 'did you mean "scheduler"' in tried.err, tried)
+
+
+def check_hook(temp):
+    """config.yaml has no --help: its keys are those of the tables that it is read with."""
+    source = text_of(os.path.join(PROJECT, "lib/place/config.c"))
+    tables = {name: set(re.findall(r'\{ "([a-z-]+)", STOW_SETTING_', table))
+              for name, table in re.findall(r"struct stow_setting (\w+)\[\] = \{(.*?)\n\};", source, re.S)}
+    nested = set(re.findall(r'\.name = "([a-z-]+)",\s+\.table', source))
+    used = re.sub(r"^#(?=[a-z]|  )", "", text_of(f"{DEPLOY}/config.yaml"), flags=re.M)
+    with open(f"{temp}/config.yaml", "w", encoding="utf-8") as handle:
+        handle.write(used)
+    done = run([f"{BUILD}/numastow", "config", "check", f"{temp}/config.yaml"], "")
+    check("config.yaml: with all of it in use it is right", done.code == 0, done)
+    shown = yaml.safe_load(used)
+    same("config.yaml: the sample has every key, and no other", set(shown), tables["settings"] | nested)
+    same("config.yaml: the keys of its lists, too",
+         (set(shown["caps"]), {key for e in shown["reserved"] for key in e}, {key for e in shown["namespaces"] for key in e}),
+         (tables["cap_settings"], tables["node_settings"], tables["namespace_settings"]))
 
 
 def check_sample(program, temp):
@@ -184,6 +204,7 @@ def main():
         for program in ("numastow-agent", "numastow-scheduler"):
             check_sample(program, temp)
         check_client(temp)
+        check_hook(temp)
         for name in ("numastow-agent", "numastow-scheduler", "numastow-gc"):
             if shutil.which("systemd-analyze"):
                 check_unit(name, temp)
