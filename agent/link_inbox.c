@@ -35,7 +35,7 @@ static void event_free(struct agent_link_event *event)
 
 /* --- the main thread ------------------------------------------------------ */
 
-/* A directive does not wait any more. */
+/* Count a directive that the main thread is done with, and read on when few enough wait. */
 static void taken(struct agent_link_inbox *inbox, size_t size)
 {
 	size_t n = atomic_fetch_sub(&inbox->waiting, 1) - 1;
@@ -110,8 +110,8 @@ void agent_link_inbox_follow(struct agent_link_inbox *inbox, struct stow_rpc_cal
 
 /* --- gRPC's threads ------------------------------------------------------- */
 
-/* Read no more while too much waits. The pause begins before the message is posted, because the
- * main thread looks at the end of each whether it has to end it. */
+/* Read no more while too much waits. Pause before the message is posted: the main thread may end
+ * the pause only when it is done with a message, which may be this one. */
 static void count_waiting(struct agent_link_inbox *inbox, struct stow_rpc_call *call, size_t size)
 {
 	size_t n = atomic_fetch_add(&inbox->waiting, 1) + 1;
@@ -156,7 +156,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	struct agent_link_event *event = event_new(call);
 
 	if (!event)
-		return;
+		abort(); /* as in agent_loop_post(): without it, the agent never connects again */
 	if (err)
 		event->err = *err;
 	agent_loop_post(inbox->loop, on_event, inbox, event);
