@@ -33,9 +33,8 @@ struct explained {
 
 static void explained_done(struct explained *e)
 {
-	for (size_t i = 0; e->paths && i < e->use.blocks[0].n_owners; i++)
-		free(e->paths[i]);
-	free(e->paths);
+	if (e->paths)
+		stow_owner_paths_free(e->paths, e->use.blocks[0].n_owners);
 	pb_drain_progress__free_unpacked(e->suspects, NULL);
 	stow_use_done(&e->use);
 	stow_memblocks_done(&e->all);

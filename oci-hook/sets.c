@@ -53,7 +53,8 @@ int hook_bundle_look(struct stow_root *root, const char *bundle, struct json_obj
 	 * claim. */
 	static const char *const words[] = { "cpus\"", "CAP_DAC_READ_SEARCH", "\"source\":\"/sys",
 					     "\"--claim\"" };
-	/* As engines write it. A config.json without it is parsed, too. */
+	/* As engines write it. A container without a cgroup namespace may have access to others'
+	 * cgroups, too. */
 	static const char cgroup_namespace[] = "{\"type\":\"cgroup\"}";
 	_cleanup_free_ char *text = NULL;
 	size_t len;

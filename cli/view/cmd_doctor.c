@@ -52,7 +52,7 @@ static int take_kind(const char *text, void *value, struct stow_err *err)
 	return stow_program_kind_parse(text, value, err);
 }
 
-/* The first word of the last part of "runc version 1.1.5\n..."; NULL: it is not installed. */
+/* Return the "1.1.5" of "runc version 1.1.5\n..."; NULL: it is not installed. */
 static char *version_of(const char *program)
 {
 	const char *argv[] = { program, "--version", NULL };
@@ -123,7 +123,8 @@ int cmd_doctor(int argc, char **argv)
 			   "what mends "
 			   "it",
 		.options = "      --interval TIME  count for this time, not since the boot\n"
-			   "      --level LEVEL    leave out what is less grave: problem, advice\n"
+			   "      --level LEVEL    only what is this grave or graver: problem, "
+			   "advice\n"
 			   "      --program NAME   advise for a program, by name or PID\n"
 			   "      --kind KIND      of its accesses: latency, capacity, "
 			   "shared-read-only,\n"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A new ledger in place of a damaged one. Exclusive CPUs must not be given away twice, and the
+ * A new ledger in place of a damaged one. Exclusive CPUs must not be granted twice, and the
  * kernel still knows which container runs on them: /run/numastow/exclusive lists them, and a
  * container whose CPU set lies within them is their owner. Only cgroups with a container's name
  * count, never cgroups below (lib/grant/discover.h). The promises to shared containers cannot be

@@ -44,8 +44,7 @@ static const char *text_of(const char *text)
 
 /* --- reading -------------------------------------------------------------- */
 
-/* Return a number of which the table has NULL for none: in the row, 0 is none, and any number is
- * one higher. */
+/* Return a column's number as struct stow_drain_row_pool has it: one higher, and 0 for NULL. */
 static uint64_t number_or_none(sqlite3_stmt *stmt, int column)
 {
 	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0
@@ -333,7 +332,7 @@ static int write_pools(struct stow_ledger *ledger, const struct stow_drain_row *
 	for (size_t i = 0; i < row->n_pools && r == 0; i++) {
 		const struct stow_drain_row_pool *p = &row->pools[i];
 
-		/* As in number_or_none(). */
+		/* The last two are one higher than the number, and 0 for NULL: number_or_none(). */
 		r = stow_sql_run(ledger, err,
 				 "INSERT INTO drain_pool VALUES(?1, ?2, ?3, ?4, ?5,"
 				 " nullif(?6, -1), nullif(?7, -1))",
@@ -362,7 +361,7 @@ static int insert_moved(struct stow_ledger *ledger, const struct stow_drain_row 
 	return r;
 }
 
-/* After the commit. */
+/* The row is committed: what it has of gone blocks and moved containers need not be written again. */
 static void set_noted(struct stow_drain_row *row)
 {
 	for (size_t i = 0; i < row->n_blocks; i++)

@@ -37,7 +37,8 @@ enum stow_drain_step {
 	STOW_DRAIN_STEP_CANCELLED,
 };
 
-const char *stow_drain_step_name(enum stow_drain_step step); /* returns "planned" */
+/* Return the step as a word, such as "planned". */
+const char *stow_drain_step_name(enum stow_drain_step step);
 
 static inline bool stow_drain_step_is_end(enum stow_drain_step step)
 {

@@ -46,7 +46,7 @@ int stow_sql_fail(struct stow_ledger *ledger, struct stow_err *err, const char *
 
 /*
  * Prepare `sql` and bind its parameters by `types`: 'i' int64_t, 'n' const int64_t * (NULL is SQL's
- * NULL), 't' const char * (copied; NULL as before), 's' const struct stow_idset * (in list format).
+ * NULL), 't' const char * (copied; NULL likewise), 's' const struct stow_idset * (in list format).
  * The caller finalizes *ret_stmt, and holds the lock.
  */
 int stow_sql_prepare(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,

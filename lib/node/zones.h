@@ -138,7 +138,7 @@ enum stow_pressure {
 	STOW_PRESSURE_NONE,	  /* a zone is above its high watermark */
 	STOW_PRESSURE_BELOW_HIGH, /* kswapd goes on if it runs already */
 	STOW_PRESSURE_BELOW_LOW,  /* kswapd is woken and reclaims in the background */
-	STOW_PRESSURE_BELOW_MIN,  /* programs that allocate reclaim themselves, and wait */
+	STOW_PRESSURE_BELOW_MIN,  /* allocating programs reclaim themselves, and wait */
 };
 
 /* Return the pressure on a node: that of its zone with the most room above the watermarks and the

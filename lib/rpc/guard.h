@@ -93,12 +93,12 @@ bool rpc_connection_is_anonymous(struct rpc_connection *connection);
  * class, has too many connections. */
 int rpc_connection_known(struct rpc_connection *connection, const struct rpc_identity *identity,
 			 bool trusted);
-/* Count the begin and the end of a call, which may be a watch. -ENOBUFS: too many calls at a time;
- * -EUSERS: too many watches. */
+/* Count the beginning and the end of a call, which may be a watch. -ENOBUFS: too many calls at a
+ * time; -EUSERS: too many watches. */
 int rpc_connection_begin(struct rpc_connection *connection, bool watch);
 void rpc_connection_end(struct rpc_connection *connection, bool watch);
-/* Count the begin and the end of a refused call: a connection whose refusals are not even read is
- * parked, and then ended. */
+/* Count the beginning and the end of a refused call: a connection whose refusals are not even read
+ * is parked, and then ended. */
 void rpc_connection_begin_refused(struct rpc_connection *connection);
 void rpc_connection_end_refused(struct rpc_connection *connection);
 /* Count a call that the caller gave up before it was answered; a refused rpc_connection_begin()

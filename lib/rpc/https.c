@@ -118,7 +118,7 @@ static bool may(struct stow_https *https, struct MHD_Connection *connection,
 	*ret_known = false;
 	given = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 					    MHD_HTTP_HEADER_AUTHORIZATION);
-	/* It is an identity of its own, of zeros. */
+	/* Whoever has the secret is one client, whose identity is all zeros. */
 	if (https->authorization && is_secret(https->authorization, given))
 		return *ret_known = true;
 	if (!rpc_https_tls_ca(https->tls))

@@ -133,8 +133,8 @@ int64_t stow_search_one_of(const struct stow_fleet *fleet, uint32_t m, const str
 
 /* --- as few NUMA nodes as the empty machine would need -------------------- */
 
-/* Return a lower bound of the NUMA nodes that are needed now: by the CPUs of those with most
- * CPUs, and by the memory of those with most memory. */
+/* Return a lower bound on the number of NUMA nodes that are needed now: by the CPUs of those with
+ * most CPUs, and by the memory of those with most memory. */
 static uint32_t fewest_now(const struct stow_fleet *fleet, uint32_t m, const struct stow_need *need)
 {
 	const struct stow_numa_columns *n = &fleet->of_numa;

@@ -88,9 +88,9 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 
 		(void)stow_id_parse(in->ids[i], &id, NULL);
 		reservation = stow_reservation_find(s->fleet, id);
+		/* Unknown, of a Place that is not answered yet, or being released. */
 		if (!reservation || reservation->waiting || reservation->releasing)
-			continue; /* unknown, being released, or of a Place that is not answered yet
-				   */
+			continue;
 		r = stow_writes_no_reservation(writes, id);
 		reservation->releasing = true;
 		op->ids[op->n++] = id;
