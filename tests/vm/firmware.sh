@@ -13,6 +13,18 @@ log_fallback()
 	dmesg | sed -nE 's/.*Fallback order for Node ([0-9]+: [0-9 ]+)$/\1/p' | sed 's/ *$//' | sort -u
 }
 
+# kernel_tiers - "NODE TIER" for each node
+kernel_tiers()
+{
+	local tier range
+
+	for tier in /sys/devices/virtual/memory_tiering/memory_tier*; do
+		for range in $(tr , ' ' <"$tier/nodelist"); do
+			seq -f "%g ${tier##*memory_tier}" "${range%-*}" "${range#*-}"
+		done
+	done | sort -n
+}
+
 firmware()
 {
 	"$numastow" topology --firmware --json | jq -c "$1"
@@ -47,4 +59,7 @@ eq "also the bandwidth" "$(jq -c '[.pairs[] | select(.to == 2) | .hmat_read_mbps
 	'[.hmat[] | select(.to == 2 and .what == "access bandwidth") | .value]')"
 eq "the order of fallback is the kernel's" "$("$numastow" topology --json |
 	jq -r '.nodes[] | "\(.id): \(.fallback | map(tostring) | join(" "))"')" "$(log_fallback)"
+eq "the memory tiers are the kernel's" "$("$numastow" topology --json | jq -r '.nodes[] | "\(.id) \(.memory_tier)"')" "$(kernel_tiers)"
+# Linux 6.1 has all memory in one tier, later kernels take HMAT for it.
+[[ $(uname -r) == 6.1.* ]] || eq "two of them" "$(kernel_tiers | cut -d' ' -f2 | uniq | wc -l)" 2
 vm_summary
