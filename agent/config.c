@@ -87,7 +87,7 @@ const struct stow_setting agent_settings[] = {
 	  "numastow-hook on the machine, for claims (as installed)" },
 	{ "pod-uid", STOW_SETTING_TEXT, AT(pod_uid), 1, 36, NULL, "UID",
 	  "of the agent's own pod, to tell its sockets apart (none)" },
-	STOW_RPC_LIMIT_SETTINGS(AT(limits), "1024", "2048", "128"),
+	STOW_RPC_LIMIT_SETTINGS(AT(limits), "1024", "2048", "128", "96Mi", "48Mi"),
 	{ 0 },
 };
 
@@ -114,6 +114,9 @@ void agent_config_defaults(struct agent_config *config)
 		.removal_timeout = 300 * S,
 	};
 	stow_rpc_limits_defaults(&config->limits, 1024);
+	/* All that peers may cause is less than MemoryMax= of the unit (docs/security.md). */
+	config->limits.max_receiving_total = 96 << 20;
+	config->limits.max_queued_total = 48 << 20;
 	config->limits.connection_age = 0; /* what the kernel says of a process stays true */
 }
 

@@ -106,7 +106,7 @@ const struct stow_setting scheduler_settings[] = {
 	  "TIME", "how long a claim may be refused until its pods are placed anew (60s)" },
 	{ "unused-templates", STOW_SETTING_DURATION, AT(unused_templates), S, 720 * 3600 * S, NULL,
 	  "TIME", "how long to keep templates of claims that no pod uses (1h)" },
-	STOW_RPC_LIMIT_SETTINGS(AT(limits), "32768", "65536", "4096"),
+	STOW_RPC_LIMIT_SETTINGS(AT(limits), "32768", "65536", "4096", "256Mi", "256Mi"),
 	STOW_RPC_AGE_SETTING(AT(limits)),
 	{ "threads", STOW_SETTING_NUMBER, AT(threads), 1, 64, NULL, "N",
 	  "threads that serve calls (2)" },

@@ -5,9 +5,10 @@
 #include "base/clock.h"
 #include "rpc/guard_internal.h"
 
-#define LOOK	     (256 << 10) /* bytes: check the sums only in steps of this size */
-#define CALL_COST    256	 /* bytes around a call's first message: headers, frames, TLS */
-#define MESSAGE_COST 64		 /* ... around any other message */
+#define LOOK \
+	(256 << 10) /* bytes: check the sums only in steps of this size, or if a half is used */
+#define CALL_COST    256  /* bytes around a call's first message: headers, frames, TLS */
+#define MESSAGE_COST 64	  /* ... around any other message */
 #define DRAIN_RATE   4096 /* bytes a second that belong to no message: pings, window updates */
 #define PEER_TIMES   4	  /* all connections of a peer together: this times one's limit */
 #define PARKED	     (10 * RPC_S)
@@ -168,12 +169,13 @@ static bool is_too_much(const struct rpc_connection *c)
 
 void rpc_guard_use(struct rpc_connection *c, size_t n)
 {
-	int64_t was;
+	int64_t was, all;
 
 	drain(c);
-	atomic_fetch_add(&c->guard->receiving, (int64_t)n);
+	all = atomic_fetch_add(&c->guard->receiving, (int64_t)n);
 	was = atomic_fetch_add(&c->receiving, (int64_t)n);
-	if (was / LOOK == (was + (int64_t)n) / LOOK)
+	if (was / LOOK == (was + (int64_t)n) / LOOK &&
+	    (uint64_t)all < c->guard->limits.max_receiving_total / 2)
 		return;
 	pthread_mutex_lock(&rpc_guard_lock);
 	if (is_too_much(c))
@@ -201,7 +203,8 @@ int rpc_connection_queue(struct rpc_connection *c, size_t size)
 	uint64_t its = size, own = limits->max_queued;
 	bool fits = true;
 
-	if ((uint64_t)atomic_load(&c->queued) + size > LOOK) {
+	if ((uint64_t)atomic_load(&c->queued) + size > LOOK ||
+	    (uint64_t)atomic_load(&c->guard->queued) > limits->max_queued_total / 2) {
 		pthread_mutex_lock(&rpc_guard_lock);
 		if (c->key->identity.kind == RPC_BY_ADDRESS)
 			own = UINT64_MAX;

@@ -36,13 +36,14 @@ struct stow_rpc_limits {
 void stow_rpc_limits_defaults(struct stow_rpc_limits *limits, uint64_t connections);
 
 /* The settings, for a program's table; `at` is the offset of its struct stow_rpc_limits. `n`,
- * `calls` and `watches` are the defaults of the totals, in words. The age is for servers on TCP. */
+ * `calls`, `watches`, `receiving` and `queued` are the defaults of the totals, in words. The age is
+ * for servers on TCP. */
 #define STOW_RPC_LIMIT_(name, type, at, field, low, high, arg, help)                            \
 	{                                                                                       \
 		name, STOW_SETTING_##type, (at) + offsetof(struct stow_rpc_limits, field), low, \
 			high, NULL, arg, help                                                   \
 	}
-#define STOW_RPC_LIMIT_SETTINGS(at, n, calls, watches)                                             \
+#define STOW_RPC_LIMIT_SETTINGS(at, n, calls, watches, receiving, queued)                          \
 	STOW_RPC_LIMIT_("max-connections", NUMBER, at, max_connections, 16, 1000000, "N",          \
 			"connections in total (" n ")"),                                           \
 		STOW_RPC_LIMIT_("max-connections-per-peer", NUMBER, at, max_connections_per_peer,  \
@@ -62,12 +63,12 @@ void stow_rpc_limits_defaults(struct stow_rpc_limits *limits, uint64_t connectio
 				"unfinished messages on one connection (8Mi)"),                    \
 		STOW_RPC_LIMIT_("max-receiving-total", SIZE, at, max_receiving_total, 16 << 20,    \
 				UINT64_C(1) << 40, "SIZE",                                         \
-				"unfinished messages on all connections (256Mi)"),                 \
+				"unfinished messages on all connections (" receiving ")"),         \
 		STOW_RPC_LIMIT_("max-queued", SIZE, at, max_queued, 5 << 20, UINT64_C(1) << 40,    \
 				"SIZE", "answers that one peer has not read yet (32Mi)"),          \
 		STOW_RPC_LIMIT_("max-queued-total", SIZE, at, max_queued_total, 16 << 20,          \
 				UINT64_C(1) << 40, "SIZE",                                         \
-				"answers that all peers have not read yet (256Mi)"),               \
+				"answers that all peers have not read yet (" queued ")"),          \
 		STOW_RPC_LIMIT_("handshake-timeout", DURATION, at, handshake_timeout,              \
 				STOW_SECOND / 10, 600 * STOW_SECOND, "TIME",                       \
 				"limit for the handshake of a connection (10s)"),                  \

@@ -273,6 +273,42 @@ TEST(unfinished_bytes_are_not_forgiven)
 	assert_int_equal(atomic_load(&at->receiving), 0);
 }
 
+/* Peers with a little each, of which there are many: together they have no more than the total. */
+TEST(a_total_is_one_for_many_small_amounts)
+{
+	const size_t little = 250 << 10, total = 8 << 20;
+	struct rpc_guard *at = guard();
+	struct visit v[100], root = come(at);
+	int queued = 0, cut = 0;
+
+	at->limits.max_receiving_total = at->limits.max_queued_total = total;
+	for (uint8_t i = 0; i < 100; i++) {
+		v[i] = come(at);
+		assert_int_equal(show(&v[i], i + 1), 0);
+		if (rpc_connection_queue(v[i].connection, little) == 0)
+			queued++;
+		rpc_guard_use(v[i].connection, little);
+		if (is_cut(&v[i])) {
+			cut++;
+			close(v[i].ours); /* as its owner does */
+		}
+	}
+	assert_in_range(at->queued, total / 2, total + little);
+	assert_in_range(at->receiving, total / 2, total);
+	assert_int_equal(rpc_connection_known(root.connection, NULL, true), 0);
+	rpc_guard_use(root.connection, little);
+	assert_false(is_cut(&root));
+	assert_int_equal(rpc_connection_queue(root.connection, little), 0);
+	rpc_connection_unqueue(root.connection, little);
+	for (int i = 0; i < 100; i++) {
+		if (i < queued)
+			rpc_connection_unqueue(v[i].connection, little);
+		if (i < 100 - cut)
+			leave(&v[i]);
+	}
+	leave(&root);
+}
+
 TEST(resets_are_forgotten_at_their_pace)
 {
 	struct rpc_resets resets = { .n = 0, .at = 0 };
