@@ -26,8 +26,8 @@ from daemons import PATIENCE, free_port, tls
 from fleetlib import (MIB, FakeAgent, Growth, Patience, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
                       logged, numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
-from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, SETTINGS, WINDOW, Peer,
-                     announced, field, frame, headers)
+from peerlib import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RESET,
+                     SETTINGS, UNKNOWN, WINDOW, Peer, announced, field, frame, headers)
 
 FULL = "--full" in sys.argv[1:]
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
@@ -504,6 +504,32 @@ def settings(where):
     return flood(where, frame(SETTINGS, 0, 0))
 
 
+def frames(where):
+    """Frames without an effect, one kind on each connection."""
+    return [flood(where, frame(kind, 0, stream, data), 1) for kind, stream, data in (
+        (GOAWAY, 0, bytes(8)), (PRIORITY, 1, bytes(5)), (WINDOW, 0, struct.pack(">I", 1)), (UNKNOWN, 0, bytes(100)),
+        (UNKNOWN, 0, b""))]
+
+
+def dripping(where):
+    """Connections that begin with TLS and send a byte now and then; a certificate whose chain is a megabyte long."""
+    hello = bytes.fromhex("16030100c8010000c40303") + bytes(190)
+    socks = dial_all(tuple(where[:2]), 200)
+    for byte in hello[:40]:
+        for sock in socks:
+            try:
+                sock.sendall(bytes((byte,)))
+            except OSError:
+                pass  # it has closed the connection
+        time.sleep(0.05)
+    for _ in range(8):
+        try:
+            socks.append(Peer((*where[:2], where[4])))
+        except OSError:
+            pass  # it refused the chain
+    return socks
+
+
 def resets(where):
     """Open streams, and reset each at once (CVE-2023-44487)."""
     peers = [Peer(where) for _ in range(8)]
@@ -607,8 +633,8 @@ def halves(where):
     return peers
 
 
-ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, later, readers, pings, settings, resets, crowd,
-                                              unacknowledged, fields, halves, refusals)}
+ATTACKS = {attack.__name__: attack for attack in (silent, unfinished, later, readers, pings, settings, frames, dripping,
+                                                  resets, crowd, unacknowledged, fields, halves, refusals)}
 
 
 def attack_until_told(name, *words):
@@ -649,6 +675,7 @@ ON_BOTH = (("calls without an acknowledgement", "unacknowledged", 150), ("header
            ("200000 calls on 200 connections", "crowd", 150), ("512 unfinished messages", "unfinished", 150),
            ("512 unfinished messages beside small ones", "later", 150), ("12000 readers that do not read", "readers", 60),
            ("pings whose answers nobody reads", "pings", 150), ("settings without end", "settings", 150),
+           ("frames without an effect", "frames", 150),
            ("streams that are reset", "resets", 150), ("half-closed calls and connections", "halves", 150))
 
 
@@ -768,6 +795,11 @@ def check_certificates(folder):
             where = ("127.0.0.1", server.port, at, f"/numastow.v1.Scheduler/{method}")
             for what, attack, most in ON_BOTH:
                 under_attack(server, ask, f"{what}, with {whose}", most, attack, where)
+        long = certificate(ca, "long", "y", "DNS:y.example")
+        with open(f"{long}/tls.crt", "r+", encoding="ascii") as handle:
+            own = handle.read()
+            handle.write(own * ((1 << 20) // len(own)))
+        under_attack(server, ask, "handshakes byte by byte, and long chains", 150, "dripping", (*where, long))
         check("the agent has stayed", not good.error, good.error)
         check_key_updates(f"{ca}/agent/bad", server.port)
         check_fences(ca, server.port)
