@@ -297,17 +297,40 @@ static void show_leader(const PbLeader *leader)
 }
 
 static int list_nodes(const PbListNodesResponse *response, const struct stow_grid_style *style,
-		      bool named, struct stow_err *err)
+		      struct stow_err *err)
 {
 	int r = fleet_show_nodes(response->nodes, response->n_nodes, style, err);
 
 	if (r < 0 || stow_grid_for_programs(style))
 		return r;
 	if (!response->n_nodes)
-		printf("No %smachine reports to this scheduler.\n", named ? "such " : "");
+		printf("No machine reports to this scheduler.\n");
 	if (response->leader)
 		show_leader(response->leader);
 	return 0;
+}
+
+/* Print an error for each machine that was asked for and is not in the answer. Return the exit
+ * code. */
+static int print_missing(const PbListNodesRequest *asked, const PbListNodesResponse *response)
+{
+	int code = CLI_OK;
+
+	for (size_t i = 0; i < asked->n_names; i++) {
+		struct stow_err err;
+		size_t j = 0;
+
+		while (j < response->n_nodes &&
+		       strcmp(response->nodes[j]->report->name, asked->names[i]) != 0)
+			j++;
+		if (j < response->n_nodes)
+			continue;
+		stow_err_set(&err, ENOENT, "no node \"%.128s\" reports to this scheduler",
+			     asked->names[i]);
+		(void)cli_fail(&err);
+		code = response->n_nodes ? CLI_PARTIAL : CLI_FAILED;
+	}
+	return code;
 }
 
 static int run_nodes(struct fleet *fleet, struct stow_err *err)
@@ -324,10 +347,11 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 		return r;
 	if (fleet->options->json)
 		cli_message_print(response);
-	else
-		r = list_nodes(response, &fleet->options->style, request.n_names > 0, err);
+	else if (response->n_nodes || !request.n_names)
+		r = list_nodes(response, &fleet->options->style, err);
+	r = r < 0 ? cli_table_printed("nodes", r, err) : print_missing(&request, response);
 	stow_rpc_message_free(response);
-	return cli_table_printed("nodes", r, err);
+	return r;
 }
 
 /* Show this machine, by its agent. */
@@ -364,14 +388,13 @@ static int run_node(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (!response->n_nodes)
-		r = stow_err_set(err, ENOENT, "no node \"%.128s\" reports to this scheduler",
-				 fleet->options->words[0]);
+		r = print_missing(&request, response);
 	else if (fleet->options->json)
 		cli_message_print(response->nodes[0]);
 	else
 		show_node(response->nodes[0]);
 	stow_rpc_message_free(response);
-	return r < 0 ? r : CLI_OK;
+	return r;
 }
 
 static enum fleet_peer peer_of_node(const struct fleet_options *options)
@@ -389,14 +412,16 @@ static int list_containers(struct fleet *fleet, PbListContainersRequest *request
 
 	if (r < 0)
 		return r;
-	if (fleet->options->json)
+	if (request->n_ids && !response->n_containers)
+		r = stow_err_set(err, ENOENT, "no container \"%.128s\" has a grant on this machine",
+				 request->ids[0]);
+	else if (fleet->options->json)
 		cli_message_print(response);
 	else
 		r = show_containers(response->containers, response->n_containers, style, err);
 	if (r == 0 && !fleet->options->json && !response->n_containers &&
 	    !stow_grid_for_programs(style))
-		printf("No %scontainer has a grant on this machine.\n",
-		       request->n_ids ? "such " : "");
+		printf("No container has a grant on this machine.\n");
 	stow_rpc_message_free(response);
 	return cli_table_printed("containers", r, err);
 }

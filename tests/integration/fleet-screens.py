@@ -88,6 +88,10 @@ def check_options(scheduler):
     rows = ask("reservations", "-rn", "-o", "+NAMESPACE", *scheduler).splitlines()
     check("reservations -o +NAMESPACE", len(rows) == 3 and all(row.endswith(" default") for row in rows), rows)
     same("none", ask("reservations", "-n", "there-is-none", *scheduler), "")
+    for found, code in (([], 1), ([names[1]], 64)):
+        done = run([NUMASTOW, "nodes", "-nro", "NODE", "nosuch", *found, *scheduler], "")
+        same(f"nodes: {len(found)} of those that are named", (done.code, done.out.split(), done.err),
+             (code, found, 'numastow: no node "nosuch" reports to this scheduler\n'))
     for words in (["nodes"], ["reservations"], ["drains", "--cluster"]):
         unknown_column(words, scheduler)
 
@@ -180,6 +184,8 @@ def check_agent(temp):
         done = run([os.path.join(BUILD, "numastow-fleet"), "ledger", "-o", "colour", *local], "")
         check("ledger by the agent: an unknown column", done.code == 2 and "expected columns of CONTAINER," in done.err, done)
         unknown_column(["containers"], local)
+        done = run([NUMASTOW, "containers", "nosuch", *local], "")
+        check("containers: one that is not there", done.code == 1 and done.one_line() and '"nosuch"' in done.err, done)
         machine.container("last", {"numastow.io/cpus": "1"})
         again("containers", [NUMASTOW, "containers", "-nro", "CONTAINER", *local],
               lambda: hook(machine, "apply", machine.state("last")), "last\n")
