@@ -63,8 +63,8 @@ static int drop_capabilities(bool makes_partitions, struct stow_err *err)
 	return set_capabilities(kept | dormant, kept, err);
 }
 
-/* Open closed ones of the first three descriptors. Otherwise a file that is opened later would
- * get that number, and messages would be written into the file. */
+/* Open those of the first three descriptors that are closed. Otherwise a file that is opened later
+ * would get such a number, and messages would be written into the file. */
 static int fill_standard(struct stow_err *err)
 {
 	struct pollfd fds[] = { { .fd = 0 }, { .fd = 1 }, { .fd = 2 } };

@@ -45,6 +45,7 @@ static bool is_equal_text(struct json_object *wanted, struct json_object *stored
 
 	if (strcmp(a, b) == 0)
 		return true;
+	/* The API server may store a quantity in another form. */
 	return stow_parse_quantity(a, &x, NULL) == 0 && stow_parse_quantity(b, &y, NULL) == 0 &&
 	       x == y;
 }

@@ -212,7 +212,7 @@ static size_t count_rows(const struct huge_view *view, const struct section *sec
 	return n[section - sections];
 }
 
-/* Print one section; those behind the first are always whole. */
+/* Print one section; --output chooses columns of the first only. */
 static int print_section(const struct huge_view *view, const struct section *section,
 			 struct stow_err *err)
 {

@@ -68,7 +68,7 @@ static int set_text(const struct stow_setting *s, char **value, const char *text
 	char *copy;
 
 	if (len < s->min)
-		return stow_err_set(err, EINVAL, "expected %" PRIu64 " byte%s at least", s->min,
+		return stow_err_set(err, EINVAL, "expected at least %" PRIu64 " byte%s", s->min,
 				    s->min == 1 ? "" : "s");
 	if (s->max && len > s->max)
 		return stow_err_set(err, EINVAL, "\"%.64s...\" is longer than %" PRIu64 " bytes",

@@ -125,8 +125,8 @@ static int read_now(struct apply_container *c, struct stow_err *err)
 	return r;
 }
 
-/* v1: return whether CPUs went while this run was under way, and compute anew what the container
- * must have without them. The next run gives them back. */
+/* v1: return whether CPUs went offline while this run was under way, and compute anew what the
+ * container must have without them. A later run gives them back. */
 static bool has_lost_gone(struct apply_run *run, struct apply_container *c)
 {
 	if (!apply_is_v1(c) || !stow_cpu_view_drop_gone(&run->view))

@@ -69,8 +69,8 @@ static int fall_back(struct apply_run *run, struct apply_container *c, struct st
 
 	stow_idset_and(&c->wanted, &c->above);
 	c->fallback = true;
-	/* v2: a CPU that came online is in the topmost cpuset a moment later. The next run, at the
-	 * latest of the next start, gives it to the container. */
+	/* v2: a CPU that came online is in the topmost cpuset a moment later. The next run, which
+	 * is that of the next start at the latest, gives it to the container. */
 	stow_idset_and(&coming, &run->view.online);
 	if (!stow_idset_empty(&coming) && !apply_is_v1(c) &&
 	    stow_cpuset_read_at(c->cgroup, "", 0, true, &topmost, NULL) == 0) {

@@ -98,7 +98,7 @@ static const struct stow_yaml_nested user_nested[] = {
 	{ .name = "exec", .table = &plugin_table, .offset = offsetof(struct kube_user, plugin) },
 	{ 0 },
 };
-/* Without the first of user_others, which is read then. */
+/* Reads `exec`, so without the first of user_others, which only notes that it is there. */
 static const struct stow_yaml_table plugin_user_table = { .settings = user_settings,
 							  .nested = user_nested,
 							  .others = user_others + 1 };

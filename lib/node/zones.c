@@ -386,7 +386,7 @@ uint64_t stow_zone_available(const struct stow_zone_sums *sums)
 					       less_working_set(sums->reclaimable, sums->low));
 	uint64_t all = stow_saturating_add(sums->free, reclaim);
 
-	/* Below the high watermarks, what is reclaimed goes there first. */
+	/* What is reclaimed raises free memory to the high watermarks first. */
 	return stow_saturating_sub(all, sums->high);
 }
 

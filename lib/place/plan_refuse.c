@@ -220,13 +220,6 @@ static int by_shortfall(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static int by_index(const void *a, const void *b)
-{
-	const struct view *x = a, *y = b;
-
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
 /* Find the resources that are short: on all nodes together, where several may be used; otherwise on
  * any of them. */
 static void find_short(struct look *look, const struct view *views, size_t n)
@@ -283,7 +276,6 @@ static void describe(struct look *look, struct view *views, size_t n, char *buf,
 	if (relevant > SHOWN)
 		stow_append(buf, size, ", and %zu more node%s", relevant - SHOWN,
 			    relevant - SHOWN == 1 ? "" : "s");
-	qsort(views, n, sizeof(*views), by_index);
 }
 
 static bool takes_all(const struct look *look, const struct stow_request *req)

@@ -158,7 +158,7 @@ int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err)
 		return stow_err_set(err, -r, "too many connections of this peer");
 	r = rpc_connection_begin(call->connection, call->watches);
 	if (r < 0)
-		return stow_err_set(err, ENOBUFS, "too many %s at a time of this peer",
+		return stow_err_set(err, ENOBUFS, "too many %s of this peer at a time",
 				    r == -EUSERS ? "watches" : "calls");
 	call->counted = true;
 	return 0;

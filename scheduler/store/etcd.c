@@ -207,7 +207,6 @@ static int check_answer(struct etcd *etcd, const void *answer, struct stow_err *
 		protobuf_c_message_descriptor_get_field_by_name(message->descriptor, "header");
 	const EtcdResponseHeader *const *at =
 		header ? (const void *)((const char *)answer + header->offset) : NULL;
-
 	uint64_t first = 0;
 
 	if (!at || !*at || !(*at)->cluster_id || (*at)->revision <= 0)

@@ -313,7 +313,7 @@ WITH_SETUP(watches_have_a_limit_of_their_own)
 	watch(s, &readers[WATCHES]);
 	until(readers[WATCHES].is_closed);
 	assert_int_equal(readers[WATCHES].err.code, ENOSPC);
-	assert_string_equal(readers[WATCHES].err.msg, "too many watches at a time of this peer");
+	assert_string_equal(readers[WATCHES].err.msg, "too many watches of this peer at a time");
 	assert_int_equal(refused(s, "watches"), 1);
 	assert_int_equal(refused(s, "calls"), 0);
 	stow_rpc_unref(readers[WATCHES].call);

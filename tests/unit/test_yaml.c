@@ -186,7 +186,7 @@ TEST(an_error_has_its_line_and_the_valid_values)
 	refused("shelves:\n- name: a\n  memory: 4095\n",
 		"/etc/x.yaml:3: shelves.memory: \"4095\" is less than a page of memory; did you "
 		"mean \"4095Mi\"?");
-	refused("shelves:\n- name: ''\n", "/etc/x.yaml:2: shelves.name: expected 1 byte at least");
+	refused("shelves:\n- name: ''\n", "/etc/x.yaml:2: shelves.name: expected at least 1 byte");
 	refused("shelves:\n- name: 123456789\n",
 		"/etc/x.yaml:2: shelves.name: \"123456789...\" is longer than 8 bytes");
 	refused("shelves:\n- name: a\n- rows: 1\n  slots: 1\n  name: b\n",
