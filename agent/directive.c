@@ -28,7 +28,6 @@ static int add_part(struct stow_lease *lease, const PbContainerPart *part, struc
 
 		if (!part->hugepages[i]->pages)
 			continue;
-
 		while (p < lease->n_pages && lease->pages[p].size != part->hugepages[i]->page_size)
 			p++;
 		if (p == STOW_POOLS_MAX)
@@ -207,6 +206,7 @@ static int welcome(const struct agent_directive_parts *parts, struct agent_direc
 			 stow_text("version", in->version),
 			 stow_number("reservations", in->n_reservations));
 		agent_drain_welcome(parts->drains, in->drains, in->n_drains);
+		/* Where nothing may be changed, the report shows the scheduler what is held. */
 		if (agent_policy_check_changes(parts->policy, err) < 0)
 			return 0;
 		r = begin_welcome(parts, state, in, err);
