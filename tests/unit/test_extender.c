@@ -33,7 +33,7 @@ static void scene_new(struct scene *s)
 {
 	*s = (struct scene){ 0 };
 	assert_int_equal(stow_fleet_new(&s->fleet, NULL), 0);
-	s->options = (struct extender_options){ .fleet = s->fleet, .within = EXTENDER_WITHIN };
+	s->options = (struct extender_options){ .fleet = s->fleet, .within = UINT64_MAX };
 	stow_lock_take(&s->fleet->lock);
 	add(s, "small", 2, 4);
 	add(s, "large", 2, 8);
