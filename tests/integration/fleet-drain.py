@@ -22,7 +22,7 @@ import grpc
 
 import fleetlib
 from daemons import PATIENCE, free_port
-from fleetlib import (GIB, MIB, SECOND, FakeAgent, Patience, come_back, drain_pb2, eventually, full_report,
+from fleetlib import (GIB, MIB, SECOND, FakeAgent, Growth, Patience, come_back, drain_pb2, eventually, full_report,
                       node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
 from harness import Temp, check, finish, run, same, skip
 from kubelib import make_certificates
@@ -285,6 +285,66 @@ def finish_drain(agent, drain, *steps):
     for step in steps or (MOVING, OFFLINING, SAFE, DONE):
         gone = {"blocks_gone": "48-55", "bytes_offline": GIB} if step >= SAFE else {}
         agent.say(drain, step, bytes_total=GIB, blocks_total=8, **gone)
+
+
+# --- receivers with bad intentions ----------------------------------------------------------------
+
+
+class Bad:
+    """A receiver that answers with this, and then with the rest again and again."""
+
+    def __init__(self, first, rest=b"", pause=0):
+        self.first, self.rest, self.pause, self.asked = first, rest, pause, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(sock,), daemon=True).start()
+
+    def answer(self, sock):
+        self.asked += 1
+        try:
+            with sock:
+                sock.recv(65536)
+                sock.sendall(self.first)
+                while self.rest:
+                    sock.sendall(self.rest)
+                    time.sleep(self.pause)
+        except OSError:
+            pass
+
+
+def bad_receivers(temp):
+    """Whatever they answer, the others hear of the drain, and the scheduler takes little memory."""
+    line = b"HTTP/1.1 200 OK\r\n"
+    bad = [Bad(line, b"X", 1), Bad(line + b"\r\n", bytes(65536)), Bad(line, b"X-Y: " + b"z" * 8000 + b"\r\n"),
+           Bad(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)]
+    bad += [Bad(b"HTTP/1.1 307 Go\r\nLocation: " + where + b"\r\nContent-Length: 0\r\n\r\n")
+            for where in (b"file:///etc/hostname", b"unix:///run/numastow/agent.sock", b"http://127.0.0.1:1/")]
+    receiver = Receiver()
+    with Fleet(f"{temp}/bad", "--webhook", ",".join(r.url for r in (*bad, receiver)), "--webhook-timeout", "1s",
+               "--webhook-retry", "20ms", web={}) as fleet:
+        growth = Growth(fleet.program.process.pid)
+        call = fleet.drain("web", eject=WAIT)
+        check("bad receivers: it is ordered", call.wait(FENCED) and fleet.agents["web"].ordered(call.id), call.told)
+        finish_drain(fleet.agents["web"], call.id, MOVING, OFFLINING, RETURNING, SAFE, REMOVED, DONE)
+        same("bad receivers: it is done", call.ended(), DONE)
+        check("bad receivers: another one hears all", receiver.wait("planned", "safe-to-remove", "removed"),
+              receiver.events())
+        check("bad receivers: each is asked again", eventually(lambda: all(r.asked > 1 for r in bad)),
+              [r.asked for r in bad])
+        grown = growth.most()
+        check("bad receivers: it takes little", grown < 64 * MIB * Growth.ROOM, f"{grown >> 20} MiB")
+        same("bad receivers: nodes are listed", fleet.fenced("web"), "")
+    receiver.close()
+    for one in bad:
+        one.listener.close()
 
 
 # --- the whole way --------------------------------------------------------------------------------
@@ -1010,10 +1070,10 @@ def mute_name_server(temp):
 
 
 with Temp() as place:
-    for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "unsafe",
+    for one in ("whole", "bad", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "unsafe",
                 "agents", "lies", "killed", "parts", "https", "https2", "names"):
         os.makedirs(f"{place}/{one}")
-    for test in (whole_way, other_ends, parts, asking, turns, fences, cancelling, no_longer_safe,
+    for test in (whole_way, bad_receivers, other_ends, parts, asking, turns, fences, cancelling, no_longer_safe,
                  agents_that_come_and_go, agents_that_lie, killed, https,
                  mute_name_server):
         print(f"# {test.__name__}")
