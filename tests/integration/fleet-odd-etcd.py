@@ -25,19 +25,23 @@ class Proxy(grpc.GenericRpcHandler):
     def __init__(self, member):
         self.channel = grpc.insecure_channel(f"127.0.0.1:{member.client}", [("grpc.enable_http_proxy", 0)])
         self.txn = None
+        self.more = {}  # bytes that are appended to the answers of a method: of a field that comes twice, the last counts
         self.server = grpc.server(futures.ThreadPoolExecutor(16), handlers=[self], options=[("grpc.so_reuseport", 0)])
         self.url = f"http://127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
 
     def service(self, handler_call_details):
         method = handler_call_details.method
+
+        def alter(answer):
+            return answer + self.more.get(method.rpartition("/")[2], b"")
         if method.endswith(("/Watch", "/LeaseKeepAlive")):
             return grpc.stream_stream_rpc_method_handler(
-                lambda requests, context: self.channel.stream_stream(method)(requests))
+                lambda requests, context: map(alter, self.channel.stream_stream(method)(requests)))
 
         def answer(request, context):
             def forward(what):
-                return self.channel.unary_unary(method)(what, timeout=PATIENCE)
+                return alter(self.channel.unary_unary(method)(what, timeout=PATIENCE))
             try:
                 return self.txn(request, forward, context) if self.txn and method.endswith("/Txn") else forward(request)
             except grpc.RpcError as error:
@@ -138,6 +142,45 @@ def two_clusters():
         relay.close()
 
 
+def number(field, value):
+    """A field of a message, as a varint."""
+    out, value = bytearray((field << 3,)), value % (1 << 64)
+    while value > 0x7f:
+        out.append(value & 0x7f | 0x80)
+        value >>= 7
+    return bytes(out) + bytes((value,))
+
+
+def header(value):
+    """An answer's header with that revision."""
+    inner = number(3, value)
+    return b"\x0a" + bytes((len(inner),)) + inner
+
+
+def odd_numbers():
+    """Numbers out of every range: the scheduler does not end by them, and leads once they are right."""
+    most, least = (1 << 63) - 1, -(1 << 63)
+    with Etcd() as cluster, Proxy(cluster.members[0]) as proxy:
+        for what, method, more in [
+                (f"{name} {value}", method, make(value)) for name, method, make in (
+                    ("a lease of", "LeaseGrant", lambda v: number(3, v)),
+                    ("a lease with the id", "LeaseGrant", lambda v: number(2, v)),
+                    ("a lease that is renewed for", "LeaseKeepAlive", lambda v: number(3, v)),
+                    ("a write at revision", "Txn", header), ("a read at revision", "Range", header),
+                    ("a watch at revision", "Watch", header), ("a watch compacted at", "Watch", lambda v: number(5, v)))
+                for value in (most, least, -1, 0)] + [("pages without end", "Range", number(3, 1))]:
+            proxy.more = {method: more}
+            program = start(store_at(cluster, proxy.url, lease="3s"))
+            time.sleep(1)
+            check(f"{what}: it lives, or exits because it lost its lease", program.process.poll() is None or any(
+                "lease lost" in line for line in program.so_far()), program.so_far()[-3:])
+            proxy.more = {}
+            program.stop()
+            check(f"{what}: it ends when it is told", program.process.returncode in (0, 1), program.process.returncode)
+        with start_scheduler("/nonexistent", *store_at(cluster, proxy.url)) as server:
+            same("right numbers again: a placement", place(server, "a"), "OK")
+
+
 def from_a_backup():
     """What was written after it is gone, also from a standby's memory."""
     with Etcd() as cluster:
@@ -173,6 +216,7 @@ with Temp():
         applied_without_space()
         elected_late()
         two_clusters()
+        odd_numbers()
         from_a_backup()
     else:
         skip("what etcd does rarely", "etcd is not installed (Debian: etcd-server)")
