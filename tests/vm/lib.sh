@@ -54,6 +54,12 @@ check()
 	fi
 }
 
+# fails COMMAND... - for `check`: the command has to fail
+fails()
+{
+	! "$@"
+}
+
 # refuse NAME PATTERN COMMAND... - the command has to fail, with output that matches PATTERN (ERE).
 refuse()
 {

@@ -180,11 +180,6 @@ violations()
 	((seen >= 10)) || echo "only $seen sets were seen"
 }
 
-fails()
-{
-	! "$@"
-}
-
 round()
 {
 	local driver=$1 class
