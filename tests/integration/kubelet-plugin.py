@@ -466,7 +466,7 @@ def check_many(bench, kubelet):
     # One by one: a call is answered within 20 s, however slow the machine is.
     errors = [kubelet.prepare(names=[name])[name.uid].error for name in names]
     check("a namespace has at most 1,024 devices of a machine", sum(map(bool, errors)) == 2 and
-          "the claims of namespace team have 1024 devices" in max(errors), max(errors))
+          "and this one needs 32 more: at most 1024 are possible" in max(errors), max(errors))
     same("what is there is prepared again", kubelet.prepare(names=names[:1])[names[0].uid].error, "")
     bench.claims["db3"] = allocated(3, node=0, mode="shared")
     bench.claims["db3"]["metadata"]["namespace"] = "others"

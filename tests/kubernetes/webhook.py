@@ -108,7 +108,7 @@ def check_pods(server):
     same("with the claim's amounts", amounts, {"cpu": "2", "memory": "512M", "hugepages-2Mi": "64Mi"})
     for what, pod, word in (
             ("a wrong key", pod_of("wrong", {"cpsu": "2"}), 'did you mean "numastow.io/cpus"?'),
-            ("what no claim can be", pod_of("wrong", {"cpus": "2", "near": "eth0"}), "not possible for a claim"),
+            ("what no claim can be", pod_of("wrong", {"cpus": "2", "near": "eth0"}), "not possible for a Kubernetes claim"),
             ("a contradiction", pod_of("wrong", {"cpus": "2"}, containers=[
                 {"name": "main", "image": "i", "resources": {"requests": {"cpu": "500m"}}}]), "contradict each other")):
         try:
