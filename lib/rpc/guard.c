@@ -15,7 +15,8 @@
 #include "rpc/descriptors.h"
 #include "rpc/guard_internal.h"
 
-#define HEADROOM 256 /* descriptors that are left for the rest of the program */
+#define HEADROOM     256 /* descriptors that are left for the rest of the program */
+#define SERVER_LOOKS 16	 /* connections to one server */
 #define UNTOUCHED \
 	(RPC_S / 4) /* an anonymous connection so young may be in its handshake: keep it */
 
@@ -491,6 +492,7 @@ void rpc_guard_server_said(const char *peer, size_t received, size_t sent, bool 
 	struct rpc_connection *c, *most = NULL;
 	struct rpc_identity identity;
 	struct rpc_origin server;
+	unsigned int looked = 0;
 	struct rpc_key *key;
 
 	if (!servers || !parse_origin(peer, &server))
@@ -498,11 +500,19 @@ void rpc_guard_server_said(const char *peer, size_t received, size_t sent, bool 
 	identity = identity_of_server(&server);
 	pthread_mutex_lock(&rpc_guard_lock);
 	key = rpc_guard_key_of(servers, &identity);
-	/* Which of several connections it was is not known: the sum is right. */
+	/* Which of several connections it was is not known: the sum is right. Of very many, as a
+	 * simulated fleet has them, each is looked at in its turn. */
 	if (key)
-		TAILQ_FOREACH(c, &key->connections, of_key)
+		TAILQ_FOREACH(c, &key->connections, of_key) {
 			if (!most || c->receiving > most->receiving)
 				most = c;
+			if (++looked == SERVER_LOOKS)
+				break;
+		}
+	if (looked == SERVER_LOOKS) {
+		TAILQ_REMOVE(&key->connections, most, of_key);
+		TAILQ_INSERT_TAIL(&key->connections, most, of_key);
+	}
 	if (most && (received || ended))
 		rpc_connection_received(most, received, ended);
 	if (most && sent)
