@@ -502,13 +502,10 @@ void rpc_guard_server_said(const char *peer, size_t received, size_t sent, bool 
 	key = rpc_guard_key_of(servers, &identity);
 	/* Which of several connections it was is not known: the sum is right. Of very many, as a
 	 * simulated fleet has them, each is looked at in its turn. */
-	if (key)
-		TAILQ_FOREACH(c, &key->connections, of_key) {
-			if (!most || c->receiving > most->receiving)
-				most = c;
-			if (++looked == SERVER_LOOKS)
-				break;
-		}
+	for (c = key ? TAILQ_FIRST(&key->connections) : NULL; c && looked < SERVER_LOOKS;
+	     c = TAILQ_NEXT(c, of_key), looked++)
+		if (!most || c->receiving > most->receiving)
+			most = c;
 	if (looked == SERVER_LOOKS) {
 		TAILQ_REMOVE(&key->connections, most, of_key);
 		TAILQ_INSERT_TAIL(&key->connections, most, of_key);
