@@ -64,8 +64,11 @@ static void notify_ended(struct stow_rpc_call *call)
 
 void rpc_call_server_said(struct stow_rpc_call *call, size_t received, size_t sent, bool ended)
 {
-	char *peer = grpc_call_get_peer(call->call);
+	char *peer;
 
+	if (!call->client)
+		return;
+	peer = grpc_call_get_peer(call->call);
 	rpc_guard_server_said(peer ? peer : "", received, sent, ended);
 	gpr_free(peer);
 }
@@ -73,11 +76,10 @@ void rpc_call_server_said(struct stow_rpc_call *call, size_t received, size_t se
 static void finish(struct stow_rpc_call *call)
 {
 	/* A stream's messages were counted before. */
-	if (call->client)
-		rpc_call_server_said(call,
-				     GRPC_SLICE_LENGTH(call->details) +
-					     (call->in ? grpc_byte_buffer_length(call->in) : 0),
-				     call->out_size, true);
+	rpc_call_server_said(call,
+			     GRPC_SLICE_LENGTH(call->details) +
+				     (call->in ? grpc_byte_buffer_length(call->in) : 0),
+			     call->out_size, true);
 	if (call->done)
 		finish_unary(call);
 	else if (call->opened && call->ops->closed)

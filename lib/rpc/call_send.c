@@ -131,7 +131,7 @@ void rpc_call_sent(struct rpc_tag *tag, bool ok)
 	atomic_store(&call->writing, 0);
 	if (ok && call->connection && call->out_size)
 		rpc_connection_sent(call->connection, call->out_size);
-	else if (ok && call->client && call->out_size)
+	else if (ok && call->out_size)
 		rpc_call_server_said(call, 0, call->out_size, false);
 	drop_out(call);
 	if (!ok) {

@@ -179,7 +179,8 @@ struct stow_rpc_call {
 /* Make a call with one reference, which owns `core`. `gone` drops it from its server's or client's
  * list, with that reference. NULL: out of memory. */
 struct stow_rpc_call *rpc_call_new(grpc_call *core, void (*gone)(struct stow_rpc_call *call));
-/* Count a client's message, or its whole call, for the limit of what a server sends. */
+/* Count a message of a client's call, or the whole call, for the limit of what a server sends. A
+ * server's call is not counted here. */
 void rpc_call_server_said(struct stow_rpc_call *call, size_t received, size_t sent, bool ended);
 /* Start RECV_MESSAGE; the caller has not counted it. */
 void rpc_call_receive(struct stow_rpc_call *call);
